@@ -1,0 +1,1 @@
+"""Helpers shared by the entry points: errors, run folders, checkpoints, seeds, training."""
