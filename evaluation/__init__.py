@@ -1,0 +1,1 @@
+"""Numbers, figures and one report over a test set."""
