@@ -24,7 +24,7 @@ CACHE_VERSION = 1  # raise it when the meaning of a stored field changes: older 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """N cases. The window of 64 x 64 pixels lies in the middle; the rim around it lets it move without padding.
+    """N cases: a window of 64 x 64 pixels in the middle, and a rim so that it can move without padding.
 
     image:       (N, S, S) float32 in [0, 1], S = 64 + 2 * (largest margin)
     mask:        (N, S, S) float32 in [0, 1], or None where the source has no masks
@@ -83,8 +83,9 @@ class Cases:
     def window(self, shift: Sequence[int] | np.ndarray = (0, 0)) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The 64 x 64 windows, content moved by +shift (rows, columns); (0, 0) is the paper's centred window.
 
-        shift: (2,) for all or (N, 2) per case, whole pixels. Returns images (N, 1, 64, 64) float32 in [0, 1] and masks
-        alike or None. Raises UserError where a shift is larger than the case's margin (`reachable` clips it).
+        shift: (2,) for all or (N, 2) per case, whole pixels. Returns images (N, 1, 64, 64) float32 in [0, 1]
+        and masks alike or None. Raises UserError where a shift is larger than the case's margin (`reachable`
+        clips it).
         """
         shifts = np.broadcast_to(np.asarray(shift, dtype=np.int64), (len(self), 2))
         self._check_reach(shifts)
@@ -117,7 +118,10 @@ class Cases:
         return state.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write one .npz without pickled objects; a reader sees the old file or the whole new one, never a part."""
+        """Write one .npz without pickled objects.
+
+        A reader sees the old file or the whole new one, never a part.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.asarray(value) for name, value in _items(self).items() if value is not None}
@@ -134,14 +138,20 @@ class Cases:
 
     @classmethod
     def load(cls, path: str | Path) -> Cases:
-        """Read what `save` wrote. Raises OSError, ValueError, KeyError, BadZipFile or UserError on a damaged file."""
+        """Read what `save` wrote.
+
+        Raises OSError, ValueError, KeyError, BadZipFile or UserError on a damaged file.
+        """
         with np.load(path, allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
         return cls(**{"mask": None, **arrays, "pixel_mm": float(arrays["pixel_mm"])})
 
 
 def concatenate(parts: Sequence[Cases]) -> Cases:
-    """Several sets of one pixel size as one, each cut to the smallest rim. Raises UserError where pixel sizes differ."""
+    """Several sets of one pixel size as one, each cut to the smallest rim.
+
+    Raises UserError where pixel sizes differ.
+    """
     if len({round(part.pixel_mm, 6) for part in parts}) != 1:
         raise UserError("sets of different field of view cannot be joined; prepare them with one fov_mm")
     rim = min(part.rim for part in parts)
@@ -163,8 +173,8 @@ def concatenate(parts: Sequence[Cases]) -> Cases:
 def prepared(cache_dir: str | Path, name: str, settings: dict[str, Any], build: Callable[[], Cases]) -> Cases:
     """The cases that `build` makes, from the cache where these very settings were prepared before.
 
-    The file's name holds a digest of `settings` (plain values), so changed settings build anew; a damaged file is
-    rebuilt with a warning.
+    The file's name holds a digest of `settings` (plain values), so changed settings build anew; a damaged
+    file is rebuilt with a warning.
     """
     path = Path(cache_dir) / f"{name}-{settings_digest(settings)}.npz"
     if path.exists():

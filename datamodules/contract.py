@@ -1,11 +1,12 @@
-"""The batch contract that all data modules keep: sizes, label values, the intensity scale and the check of a batch.
+"""The batch contract of all data modules: sizes, label values, the intensity scale, the check of a batch.
 
 A batch is a dict with
     image       float32 (N, 1, 64, 64) in [0, 1]: Hounsfield units clipped to [-1000, 400] and scaled linearly
     label       int64 (N,): 0 benign, 1 malignant, -1 unknown (never in a loss or a metric)
     case_id     list of N str
     patient_id  list of N str
-    mask        float32 (N, 1, 64, 64) in [0, 1], share of readers who drew the pixel; absent where a source has none
+    mask        float32 (N, 1, 64, 64) in [0, 1], share of readers who drew the pixel; absent where the source
+                has none
     has_mask    bool (N,), beside `mask`: False where this case has none (its mask is zero)
     other       float32 (N, 1, 64, 64) in [0, 1], another training case each; only where pairs were asked for
 """
@@ -33,7 +34,10 @@ def scale_hu(hu: torch.Tensor) -> torch.Tensor: ...
 @overload
 def scale_hu(hu: np.ndarray) -> np.ndarray: ...
 def scale_hu(hu):
-    """Hounsfield units, numpy or tensor of any shape -> float32 in [0, 1]: clipped to [-1000, 400], linear."""
+    """Hounsfield units, numpy or tensor of any shape -> float32 in [0, 1].
+
+    Clipped to [-1000, 400], linear.
+    """
     if isinstance(hu, torch.Tensor):
         return ((hu.to(torch.float32) - HU_MIN) / (HU_MAX - HU_MIN)).clamp(0.0, 1.0)
     scaled = (np.asarray(hu, dtype=np.float32) - np.float32(HU_MIN)) / np.float32(HU_MAX - HU_MIN)

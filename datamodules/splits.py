@@ -1,7 +1,8 @@
 """Splits of cases into training, validation and test part: grouped by patient, stratified by label, seeded.
 
-All functions are pure: arrays of labels (0, 1, -1 unknown: a stratum of its own) and patient ids in, sorted index
-arrays out. No patient is ever in two parts (the paper does not say how it split; a shared patient would leak).
+All functions are pure: arrays of labels (0, 1, -1 unknown: a stratum of its own) and patient ids in, sorted
+index arrays out. No patient is ever in two parts (the paper does not say how it split; a shared patient would
+leak).
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(kept, held): whole patients whose cases make up `fraction` of every label as nearly as possible.
 
-    Among TRIALS seeded random orders of the patients, the leading run of patients is held that comes nearest, and that
-    leaves no label empty on either side where that can be had. Raises UserError for a fraction outside (0, 1) and for
-    fewer than two patients.
+    Among TRIALS seeded random orders of the patients, the leading run of patients is held that comes nearest,
+    and that leaves no label empty on either side where that can be had. Raises UserError for a fraction
+    outside (0, 1) and for fewer than two patients.
     """
     if not 0.0 < fraction < 1.0:
         raise UserError(
@@ -55,7 +56,10 @@ def hold_out(
 def k_fold(
     label: np.ndarray, patient_id: np.ndarray, folds: int, fold: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(rest, fold `fold` of `folds`): every case is in exactly one of the folds. Raises UserError where that fails."""
+    """(rest, fold `fold` of `folds`).
+
+    Every case is in exactly one of the folds. Raises UserError where that fails.
+    """
     patients = len(np.unique(patient_id))
     if folds < 2 or not 0 <= fold < folds:
         raise UserError(
@@ -87,9 +91,10 @@ def split(
     fold: int = 0,
     seed: int = 0,
 ) -> Split:
-    """Test part (a fraction of all cases, or with `folds` the outer fold `fold`), then validation out of the rest.
+    """Test part (a fraction of all cases, or outer fold `fold` of `folds`), then validation out of the rest.
 
-    `val_fraction` is a share of what the test part leaves. Raises UserError where a label has no case in a part.
+    `val_fraction` is a share of what the test part leaves. Raises UserError where a label has no case in a
+    part.
     """
     check_labels(label)
     if folds is None:
@@ -121,7 +126,10 @@ def check_no_leak(patient_id: np.ndarray, parts: Split) -> None:
 
 
 def stratified_subset(strata: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    """Sorted indices of `limit` cases: each stratum first once, then in proportion. All where `limit` is larger."""
+    """Sorted indices of `limit` cases.
+
+    Each stratum first once, then in proportion. All where `limit` is larger.
+    """
     order = np.random.default_rng(seed).permutation(len(strata))
     position = np.empty(len(strata))
     for value in np.unique(strata):
@@ -144,6 +152,6 @@ def _counts(label: np.ndarray, member: np.ndarray) -> np.ndarray:
 
 
 def _misfit(held: np.ndarray, total: np.ndarray, fraction: float) -> np.ndarray:
-    """(..., labels) cases held of `total` -> squared distance to `fraction`, plus 1 per label left without a case."""
+    """(..., labels) cases held of `total` -> squared distance to `fraction`, plus 1 per label emptied."""
     emptied = (held == 0) | (held == total)
     return ((held / total - fraction) ** 2 + emptied).sum(axis=-1)

@@ -1,0 +1,314 @@
+"""What all data modules share.
+
+Split, shifted and augmented training samples, loaders, a summary and a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from datamodules.augmentation import augment
+from datamodules.cases import Cases
+from datamodules.contract import BENIGN, IMAGE_SIZE, LABEL_NAMES, MALIGNANT, check_batch
+from datamodules.splits import Split, check_labels, check_no_leak, split, stratified_subset
+from utils.errors import UserError
+
+SampleKey = tuple[int, int]  # (epoch, index of the case)
+
+
+class EvaluationSamples(Dataset):
+    """Every case once, as it is: the centred window, neither shifted nor augmented."""
+
+    def __init__(self, cases: Cases) -> None:
+        self.cases = cases
+        self.image, self.mask = cases.window()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = {"image": self.image[index], **_describe_case(self.cases, index)}
+        return sample if self.mask is None else {**sample, "mask": self.mask[index]}
+
+
+class TrainingSamples(Dataset):
+    """Training cases, shifted by cropping and augmented: a function of (seed, epoch, index) and of nothing
+    else.
+
+    The key that the sampler hands over carries the epoch, so any number of workers and of processes sees the
+    same samples. With `pairs`, `other` is the image of a random other case, treated alike (sec. 2.3: random
+    pairs).
+    """
+
+    def __init__(
+        self, cases: Cases, shift: int, augmentation: nn.Module | None, pairs: bool, seed: int
+    ) -> None:
+        if pairs and len(cases) < 2:
+            raise UserError(
+                f"pairs need two training cases, not {len(cases)}; give more data or set data.pairs=false"
+            )
+        self.cases, self.augmentation, self.pairs, self.seed = cases, augmentation, pairs, seed
+        self.reach = np.minimum(cases.margin, shift)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        epoch, index = key
+        random = np.random.default_rng((self.seed, epoch, index))
+        image, mask = self._view(index, random)
+        sample = {"image": image, **_describe_case(self.cases, index)}
+        if mask is not None:
+            sample["mask"] = mask
+        if self.pairs:
+            sample["other"] = self._view(self._partner(index, random), random)[0]
+        return sample
+
+    def _view(self, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """Image and mask (1, 64, 64) of a case, shifted and augmented with these random numbers."""
+        top, left = self.cases.rim - random.integers(-self.reach[index], self.reach[index], 2, endpoint=True)
+        area = (index, slice(top, top + IMAGE_SIZE), slice(left, left + IMAGE_SIZE))
+        image = torch.from_numpy(self.cases.image[area].copy())[None]
+        mask = None if self.cases.mask is None else torch.from_numpy(self.cases.mask[area].copy())[None]
+        seed = int(random.integers(2**63))
+        return (image, mask) if self.augmentation is None else augment(self.augmentation, image, mask, seed)
+
+    def _partner(self, index: int, random: np.random.Generator) -> int:
+        """Any other case, all equally likely."""
+        return (index + 1 + int(random.integers(len(self.cases) - 1))) % len(self.cases)
+
+
+class EpochSampler(DistributedSampler):
+    """Keys (epoch, index) in an order that depends on (seed, epoch) only; process r of w takes every w-th
+    from r on.
+
+    Lightning calls `set_epoch`. As in torch's DistributedSampler (whose class tells Lightning not to add
+    one), the
+    parts are made equally long: by dropping the last ones with `drop_last`, else by repeating the first ones.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, drop_last: bool, rank: int = 0, world: int = 1) -> None:
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=True, seed=seed, drop_last=drop_last)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.dataset))
+        own = np.resize(order, self.total_size)[self.rank :: self.num_replicas]
+        return iter([(self.epoch, int(index)) for index in own])
+
+
+class NoduleDataModule(pl.LightningDataModule):
+    """Base of the data modules; a subclass gives `build_cases`, and `split_cases` where the source fixes the
+    parts.
+
+    batch_size: cases per process and step; num_workers: loader processes (0: the data lie in memory, it is
+    enough).
+    seed: of order, shifts, augmentation and pairs; split_seed: of the split, so that runs with other seeds
+    compare.
+    test_fraction, val_fraction: shares of all cases, and of what the test part leaves; or folds, fold: the
+    test part is outer fold `fold` of all patients. limit: a seeded stratified subset of that many cases, for
+    trials.
+    shift: largest training shift in pixels, made by cropping (a case with a smaller margin moves less).
+    augmentation: kornia module for one sample (`build_augmentation`); pairs: add `other` to training batches.
+    drop_last: leave out the last, smaller training batch (another one each epoch).
+    fov_mm: side of the 64 pixel window; margin: pixels prepared around it; cache_dir: where prepared cases
+    are kept.
+
+    After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
+    describe(). Raises UserError for a class without cases in the training or validation part, and for a
+    patient in two parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        test_fraction: float = 0.3,
+        val_fraction: float = 0.15,
+        folds: int | None = None,
+        fold: int = 0,
+        limit: int | None = None,
+        shift: int = 4,
+        augmentation: nn.Module | None = None,
+        pairs: bool = False,
+        drop_last: bool = True,
+        fov_mm: float = 45.0,
+        margin: int = 8,
+        cache_dir: str | Path = "cache",
+    ) -> None:
+        super().__init__()
+        _check_arguments(
+            batch_size=batch_size, fov_mm=fov_mm, margin=margin, shift=shift, seed=seed, limit=limit
+        )
+        self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
+        self.seed, self.split_seed = seed, split_seed
+        self.test_fraction, self.val_fraction, self.folds, self.fold = (
+            test_fraction,
+            val_fraction,
+            folds,
+            fold,
+        )
+        self.limit, self.shift, self.augmentation, self.pairs = limit, shift, augmentation, pairs
+        self.fov_mm, self.margin, self.cache_dir = float(fov_mm), margin, Path(cache_dir)
+        self._prepared: Cases | None = None
+
+    @abstractmethod
+    def build_cases(self) -> Cases:
+        """The whole set; a subclass keeps it on disk with `cases.prepared`."""
+
+    def split_cases(self, cases: Cases) -> Split:
+        """Indices of the three parts; a source with a split of its own overrides this."""
+        return split(
+            cases.label,
+            cases.patient_id,
+            test_fraction=self.test_fraction,
+            val_fraction=self.val_fraction,
+            folds=self.folds,
+            fold=self.fold,
+            seed=self.split_seed,
+        )
+
+    def prepare_data(self) -> None:
+        """Fill the cache (once per machine)."""
+        if self._prepared is None:
+            self._prepared = self.build_cases()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the cases and split them; the same for every stage."""
+        self.prepare_data()
+        parts = self.split_cases(self._prepared)
+        check_no_leak(self._prepared.patient_id, parts)
+        parts = self._limited(parts)
+        self.train_cases, self.val_cases, self.test_cases = (self._prepared.select(part) for part in parts)
+        self.cases = self._prepared.select(np.sort(np.concatenate(parts)))
+        self._check_parts()
+
+    @property
+    def class_weights(self) -> Tensor:
+        """(2,) float32: inverse to the number of benign and malignant, mean 1 over the training cases."""
+        counts = np.array([np.sum(self.train_cases.label == value) for value in (BENIGN, MALIGNANT)])
+        return torch.tensor(counts.sum() / (2.0 * counts), dtype=torch.float32)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest over the content of the three parts.
+
+        Equal where the very same data are split the same way.
+        """
+        digests = [part.digest() for part in self._parts().values()]
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """A short table: cases, patients and labels of each part."""
+        rows = {name: _summary(part) for name, part in {**self._parts(), "all": self.cases}.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").to_string()
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled, shifted, augmented batches of this process."""
+        samples = TrainingSamples(self.train_cases, self.shift, self.augmentation, self.pairs, self.seed)
+        rank, world = _process()
+        drop_last = (
+            self.drop_last and len(samples) >= self.batch_size * world
+        )  # else there would be no batch at all
+        sampler = EpochSampler(samples, self.seed, drop_last, rank, world)
+        return self._loader(samples, sampler=sampler, drop_last=drop_last)
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation cases in order, all of them in every process."""
+        return self._loader(EvaluationSamples(self.val_cases))
+
+    def test_dataloader(self) -> DataLoader:
+        """Test cases in order, all of them in every process."""
+        return self._loader(EvaluationSamples(self.test_cases))
+
+    def _loader(self, samples: Dataset, **options: Any) -> DataLoader:
+        return DataLoader(
+            samples,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # leave the global generator to the training step
+            collate_fn=collate,
+            **options,
+        )
+
+    def _parts(self) -> dict[str, Cases]:
+        return {"train": self.train_cases, "val": self.val_cases, "test": self.test_cases}
+
+    def _limited(self, parts: Split) -> Split:
+        """The parts cut to `limit` cases in all, every label of every part kept if it can be."""
+        if self.limit is None:
+            return parts
+        index = np.concatenate(parts)
+        part = np.repeat(np.arange(len(parts)), [len(members) for members in parts])
+        kept = stratified_subset(
+            part * len(LABEL_NAMES) + self._prepared.label[index], self.limit, self.split_seed
+        )
+        return Split(*(index[kept][part[kept] == number] for number in range(len(parts))))
+
+    def _check_parts(self) -> None:
+        check_labels(self.train_cases.label, "the training part")
+        check_labels(self.val_cases.label, "the validation part")
+        if not len(self.test_cases):
+            raise UserError(
+                "the test part is empty; raise data.test_fraction or data.limit, or name test rows"
+            )
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Samples -> one batch of the contract, checked."""
+    batch = torch.utils.data.default_collate(samples)
+    check_batch(batch)
+    return batch
+
+
+def _describe_case(cases: Cases, index: int) -> dict[str, Any]:
+    described = {
+        "label": int(cases.label[index]),
+        "case_id": str(cases.case_id[index]),
+        "patient_id": str(cases.patient_id[index]),
+    }
+    return described if cases.mask is None else {**described, "has_mask": bool(cases.has_mask[index])}
+
+
+def _summary(cases: Cases) -> dict[str, int]:
+    labels = {name: int(np.sum(cases.label == value)) for value, name in LABEL_NAMES.items()}
+    return {"cases": len(cases), "patients": len(np.unique(cases.patient_id)), **labels}
+
+
+def _process() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _check_arguments(
+    *, batch_size: int, fov_mm: float, margin: int, shift: int, seed: int, limit: int | None
+) -> None:
+    if batch_size < 1 or (limit is not None and limit < 1):
+        raise UserError(f"data.batch_size={batch_size} and data.limit={limit} must be at least 1; raise them")
+    if not fov_mm > 0:
+        raise UserError(
+            f"data.fov_mm={fov_mm} is no field of view; use millimetres above 0, the paper's is 45"
+        )
+    if min(margin, shift, seed) < 0:
+        raise UserError(
+            f"data.margin={margin}, data.shift={shift} and seed={seed} must not be negative; use 0 or more"
+        )
