@@ -71,7 +71,7 @@ def summary(table: pd.DataFrame) -> str:
     reasons = table.loc[~table["included"], "excluded_because"].value_counts()
     return "\n".join(
         [
-            f"{len(table)} lesions; the cohort: {len(included)} of {included['patient_id'].nunique()} patients",
+            f"{len(table)} lesions, {len(included)} of {included['patient_id'].nunique()} patients included",
             f"{'':<12}{'here':>8}{'paper':>8}",
             *rows,
             *(f"left out: {count:>5}  {reason}" for reason, count in reasons.items()),

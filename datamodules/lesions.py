@@ -182,13 +182,18 @@ def lesion_mask(lesion: Lesion, fov_mm: float = 45.0, size: int = 64, margin: in
     return (rows @ fraction @ columns.T).clip(0, 1).astype(np.float32)
 
 
-def interpolation(length: int, centre: float, step: float, count: int, oversampling: int = 1) -> np.ndarray:
-    """(count, length) weights of linear interpolation along one axis; zero beyond the axis' ends.
+def interpolation(
+    length: int, centre: float, step: float, count: int, oversampling: int = 1, extend: bool = False
+) -> np.ndarray:
+    """(count, length) weights of linear interpolation along one axis.
+
+    Beyond the axis' ends they are zero or, with `extend`, repeat the outermost value.
 
     count samples, `step` source pixels apart and symmetric around source coordinate `centre`; each is the
     mean of `oversampling` samples spread evenly over its step.
     """
     fine = count * oversampling
     coordinates = centre + (np.arange(fine) - (fine - 1) / 2) * step / oversampling
+    coordinates = coordinates.clip(0, length - 1) if extend else coordinates
     weights = np.clip(1 - np.abs(coordinates[:, None] - np.arange(length)), 0, None)
     return weights.reshape(count, oversampling, length).mean(axis=1)

@@ -1,0 +1,204 @@
+"""Preparation of LIDC-IDRI, scan by scan: windows of Hounsfield units and masks, kept so that it can be
+resumed.
+
+Nothing here needs torch: worker processes start faster without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from datamodules.dicom import SliceError, choose_slice, read_headers, read_slice
+from datamodules.lesions import Lesion, interpolation, lesion_mask
+
+VERSION = 1  # raise it when the content of a piece changes: older pieces are then made anew
+AIR = -1024.0  # scanners fill the corners outside their field of view with lower values; those are no tissue
+POOL_FROM = 8  # scans; fewer are done before worker processes have started
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of the prepared windows: fov_mm over `size` pixels, and `margin` more pixels on each side."""
+
+    fov_mm: float
+    size: int
+    margin: int
+
+    @property
+    def side(self) -> int:
+        """Pixels per side, margin included."""
+        return self.size + 2 * self.margin
+
+    def step(self, pixel_spacing: float) -> float:
+        """Side of a window pixel in pixels of the scan."""
+        return self.fov_mm / self.size / pixel_spacing
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one scan gives: n lesions and the list of those that failed.
+
+    lesion_id (n,) str; hu (n, S, S) float32 Hounsfield units; mask (n, S, S) float32 in [0, 1]; margin (n,)
+    int64: pixels around the central window that are inside the scan. skipped (m, 3) str: lesion id, reason,
+    detail.
+    """
+
+    lesion_id: np.ndarray
+    hu: np.ndarray
+    mask: np.ndarray
+    margin: np.ndarray
+    skipped: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write one .npz without pickled objects; a reader never sees a part of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with unfinished.open("wb") as file:
+                np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Piece | None:
+        """The piece at `path`; None where there is none or it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(**{f.name: stored[f.name] for f in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to prepare: its lesions, the folder of its series, and where the piece is kept."""
+
+    lesions: tuple[Lesion, ...]
+    folder: Path
+    window: Window
+    path: Path
+
+
+def prepare_scans(jobs: Iterable[Job], workers: int | None = None) -> Iterator[Piece]:
+    """The pieces of all jobs in their order; those already on disk are read, the others made by `workers`
+    processes.
+
+    workers: None means every core. Shows a progress bar.
+    """
+    jobs = list(jobs)
+    pending = [job for job in jobs if Piece.load(job.path) is None]
+    with tqdm(
+        total=len(jobs), initial=len(jobs) - len(pending), desc="LIDC scans", unit="scan", disable=None
+    ) as bar:
+        for _ in _make(pending, workers or available_cores()):
+            bar.update()
+    for job in jobs:
+        yield Piece.load(job.path) or prepare_scan(job)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _make(jobs: list[Job], workers: int) -> Iterator[None]:
+    """Make the pieces, in other processes where that pays; one step a scan."""
+    if workers == 1 or len(jobs) < POOL_FROM:
+        yield from map(_make_one, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # fork would copy torch's threads in an unknown state
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        yield from pool.map(_make_one, jobs, chunksize=4)
+
+
+def _make_one(job: Job) -> None:
+    prepare_scan(job).save(job.path)
+
+
+def prepare_scan(job: Job) -> Piece:
+    """Read the slices of a scan's lesions and cut their windows; what is wrong in the data is listed, not raised."""
+    cuts, skipped = [], []
+    slices = _Slices(job.folder, job.lesions[0])
+    for lesion in job.lesions:
+        try:
+            cuts.append((lesion.lesion_id, *cut(slices.at(lesion.slice_z_mm), lesion, job.window)))
+        except SliceError as error:
+            skipped.append((lesion.lesion_id, error.reason, error.detail))
+    return _piece(cuts, skipped, job.window.side)
+
+
+def _piece(cuts: list[tuple], skipped: list[tuple[str, str, str]], side: int) -> Piece:
+    return Piece(
+        lesion_id=np.array([c[0] for c in cuts], dtype=np.str_),
+        hu=np.array([c[1] for c in cuts], dtype=np.float32).reshape(-1, side, side),
+        mask=np.array([c[2] for c in cuts], dtype=np.float32).reshape(-1, side, side),
+        margin=np.array([c[3] for c in cuts], dtype=np.int64),
+        skipped=np.array(skipped, dtype=np.str_).reshape(-1, 3),
+    )
+
+
+class _Slices:
+    """The slices of one series by z; headers are read once, and so is a slice that two lesions share."""
+
+    def __init__(self, folder: Path, lesion: Lesion) -> None:
+        self.pixel_spacing = lesion.pixel_spacing
+        self.headers, self.unreadable = self._headers(folder, lesion.series_uid)
+        self.read: dict[Path, np.ndarray] = {}
+
+    @staticmethod
+    def _headers(folder: Path, series_uid: str) -> tuple[list, list[str]]:
+        try:
+            return read_headers(folder, series_uid)
+        except OSError:  # the folder went away, or may not be listed
+            return [], []
+
+    def at(self, z_mm: float) -> np.ndarray:
+        if not self.headers and not self.unreadable:
+            raise SliceError("scan absent", "its folder holds no file of this series")
+        path = choose_slice(self.headers, self.unreadable, z_mm)
+        if path not in self.read:
+            self.read[path] = read_slice(path, self.pixel_spacing)
+        return self.read[path]
+
+
+def cut(hu: np.ndarray, lesion: Lesion, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
+    """Window around the lesion's midpoint out of a slice (rows, columns) in Hounsfield units.
+
+    Returns (hu (S, S) float32, mask (S, S) float32 in [0, 1], margin in pixels). Bilinear interpolation
+    (sec. 3.1); beyond the slice's border its outermost pixels repeat, and `margin` says how far that is
+    from the central window. Raises SliceError where the midpoint lies outside the slice.
+    """
+    centre = (lesion.centre_i, lesion.centre_j)
+    if not all(0 <= c <= length - 1 for c, length in zip(centre, hu.shape, strict=True)):
+        raise SliceError("other geometry", f"{hu.shape[0]} x {hu.shape[1]} pixels do not hold the lesion")
+    step = window.step(lesion.pixel_spacing)
+    rows, columns = (
+        interpolation(length, c, step, window.side, extend=True)
+        for length, c in zip(hu.shape, centre, strict=True)
+    )
+    pixels = rows @ np.maximum(hu, AIR) @ columns.T
+    mask = lesion_mask(lesion, window.fov_mm, window.size, window.margin)
+    return pixels.astype(np.float32), mask, real_margin(hu.shape, centre, step, window)
+
+
+def real_margin(shape: tuple[int, int], centre: tuple[float, float], step: float, window: Window) -> int:
+    """By how many pixels the central window can move each way and stay inside the slice: 0..window.margin."""
+    reach = min(min(c, length - 1 - c) for c, length in zip(centre, shape, strict=True))
+    return int(np.clip(np.floor(reach / step - (window.size - 1) / 2), 0, window.margin))
+
+
+def piece_name(scan_id: int, folder: Path) -> str:
+    """File name of a scan's piece; changes when files are added to the scan's folder or replaced there."""
+    state = f"{VERSION} {folder.stat().st_mtime_ns}"
+    return f"{scan_id:04d}-{hashlib.sha256(state.encode()).hexdigest()[:8]}.npz"
