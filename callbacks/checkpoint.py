@@ -1,0 +1,59 @@
+"""Choosing the best checkpoint and the end of training, both only after a minimum number of epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on.
+
+    A resumed run may lie in another folder than the one it continues: what was best there is taken over, provided
+    that its file was copied (`utils.runs.adopt`).
+    """
+
+    def __init__(self, dirpath: str, monitor: str, mode: str = "max", min_epochs: int | None = None) -> None:
+        super().__init__(
+            dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self.min_epochs = min_epochs or 0
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Any = None) -> bool:
+        """Whether this epoch is the best so far, and late enough to count."""
+        return trainer.current_epoch + 1 >= self.min_epochs and super().check_monitor_top_k(trainer, current)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score; its file is expected under the same name in this run's folder."""
+        super().load_state_dict(_moved(state_dict, self.dirpath))
+
+
+def _moved(state: dict[str, Any], dirpath: str) -> dict[str, Any]:
+    """The state with all its paths in `dirpath`."""
+
+    def move(path: str) -> str:
+        return str(Path(dirpath) / Path(path).name) if path else path
+
+    paths = {key: move(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+    models = {move(path): score for path, score in state["best_k_models"].items()}
+    return {**state, **paths, "best_k_models": models, "dirpath": dirpath}
+
+
+class LateEarlyStopping(EarlyStopping):
+    """Early stopping that begins to count at epoch `min_epochs`."""
+
+    def __init__(self, monitor: str, mode: str = "max", patience: int = 5, min_epochs: int | None = None,
+                 min_delta: float = 0.0) -> None:  # fmt: skip
+        super().__init__(monitor, min_delta=min_delta, patience=patience, mode=mode, check_on_train_epoch_end=True)
+        self.min_epochs = min_epochs or 0
+
+    def _should_skip_check(self, trainer: pl.Trainer) -> bool:
+        return trainer.current_epoch + 1 < self.min_epochs or super()._should_skip_check(trainer)

@@ -1,0 +1,1 @@
+"""Training of the classifier and of CycleAM: orchestration only."""

@@ -1,0 +1,101 @@
+"""The classifier that is explained (sec. 3.2), and its independent companions: one module, other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MeanMetric
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
+
+from networks import ConvNet
+from utils.checkpoints import load_module
+
+
+def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Class-weighted cross entropy, mean over the labelled cases: mean(w[y] * ce).
+
+    logits (N,2); label (N,) int64, -1 is left out; weights (2,), mean 1 over the training cases. Unlike torch's `weight=`
+    the sum is divided by the number of cases, so that a batch's loss does not depend on which classes it drew.
+    """
+    known = label >= 0
+    if not known.any():
+        return logits.sum() * 0.0
+    loss = functional.cross_entropy(logits[known], label[known], reduction="none", label_smoothing=smoothing)
+    return (weights[label[known]] * loss).mean()
+
+
+class ClassifierModule(pl.LightningModule):
+    """ConvNet + class-weighted cross entropy + AdamW.
+
+    net: arguments of `networks.ConvNet`. class_weights: (benign, malignant). All arguments are plain numbers, so that a
+    checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc`, `val/accuracy`.
+    """
+
+    def __init__(
+        self,
+        net: Mapping[str, Any] | None = None,
+        class_weights: Sequence[float] = (1.0, 1.0),
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        net = dict(net or {})
+        class_weights = [float(weight) for weight in class_weights]
+        self.save_hyperparameters()
+        self.net = ConvNet(**net)
+        self.register_buffer("weights", torch.tensor(class_weights), persistent=False)
+        self.metrics = nn.ModuleDict(
+            {"val/loss": MeanMetric(), "val/auc": BinaryAUROC(), "val/accuracy": BinaryAccuracy()}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> ClassifierModule:
+        """The module of a checkpoint, in eval mode on the CPU. Raises UserError where the file does not fit."""
+        return load_module(path, cls)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (N,1,64,64) in [0,1] -> logits (N,2)."""
+        return self.net(image)
+
+    def probability(self, image: Tensor) -> Tensor:
+        """image (N,1,64,64) in [0,1] -> p(malignant) (N,)."""
+        return self(image).softmax(dim=1)[:, 1]
+
+    def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        return weighted_cross_entropy(logits, label, self.weights, self.hparams["label_smoothing"])
+
+    def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
+        """One batch of the contract -> loss."""
+        loss = self._loss(self(batch["image"]), batch["label"])
+        self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(batch["label"]))
+        return loss
+
+    def validation_step(self, batch: Mapping[str, Any], _: int) -> None:
+        """Collect the labelled cases; what is logged at the end is over all of them, not a mean of batch figures."""
+        known = batch["label"] >= 0
+        if known.any():
+            logits, label = self(batch["image"][known]), batch["label"][known]
+            loss = weighted_cross_entropy(logits, label, self.weights)
+            probability = logits.float().softmax(dim=1)[:, 1]
+            self.metrics["val/loss"].update(loss, len(label))
+            self.metrics["val/auc"].update(probability, label)
+            self.metrics["val/accuracy"].update(probability, label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures over all validation cases (of all processes)."""
+        for key, metric in self.metrics.items():
+            self.log(key, metric.compute(), prog_bar=key == "val/auc")
+            metric.reset()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW."""
+        return torch.optim.AdamW(
+            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], fused=False
+        )

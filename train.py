@@ -1,0 +1,33 @@
+"""Train a classifier or CycleAM.
+
+    python train.py experiment=classifier
+    python train.py experiment=cycle_am_small data=phantom seed=1
+    python train.py experiment=cycle_am ckpt_path=runs/cycle_am/phantom/2026-01-31_12-00-00     (resume)
+    python train.py -m experiment=classifier seed=0,1,2                                         (sweep)
+
+Everything that can be set: `python train.py --help` and `python train.py experiment=classifier --cfg job`.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from utils import entry
+from utils.config import register
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Train; print the path of the best checkpoint last; return the monitored value to Hydra's sweepers."""
+    from utils.training import train  # heavy imports come after --help and the check of the configuration
+
+    result = entry.run(train, entry.settle(cfg))
+    print(result["best"] or "no checkpoint was written", flush=True)
+    return result["score"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Checkpoints: written whole or not at all, read without running anybody's code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from utils.errors import UserError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then move it there in one step.
+
+    A process that dies in between leaves the earlier file at `path` untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def copy_atomically(source: str | Path, target: str | Path) -> Path:
+    """Copy a file so that `target` is never seen half-written."""
+    return write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, written to a temporary file first and read with `weights_only=True`."""
+
+    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`; an interrupted write leaves the earlier file as it was."""
+        write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", **_: Any) -> dict:
+        """Read a checkpoint of tensors and plain values. Raises UserError as `read_checkpoint` does."""
+        return read_checkpoint(path, map_location)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
+    """Read a checkpoint of tensors and plain values only.
+
+    Raises UserError where the file is absent, cut short, or holds anything that would have to be executed.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"checkpoint {path} does not exist; give the path of a .ckpt file")
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(f"checkpoint {path} cannot be read ({reason}); train again or give another file") from error
+
+
+def load_module(path: str | Path, cls: type[Module], **modules: Any) -> Module:
+    """Rebuild a Lightning module from its checkpoint alone, in eval mode on the CPU.
+
+    `modules` are the constructor's arguments that a checkpoint cannot hold (other networks). Raises UserError where the
+    file is absent or does not fit `cls`.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        module = cls(**checkpoint["hyper_parameters"], **modules)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"checkpoint {path} does not fit {cls.__name__} ({reason}); give the right file") from error
+    return module.eval()

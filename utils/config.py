@@ -1,0 +1,137 @@
+"""What is checked of a composed configuration before any work: top-level types, types of every argument, missing values."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+from utils.errors import UserError
+
+SKIPPED = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
+SCALARS = (bool, int, float, str)
+
+
+@dataclass
+class TrainSchema:
+    """Types of the top level of conf/train.yaml; Hydra refuses other keys and values of another type."""
+
+    name: str = "run"
+    data_name: str = MISSING
+    task: str = MISSING
+    seed: int = 0
+    ckpt_path: str | None = None
+    publish: bool = True
+    companions: Any = None
+    data: Any = None
+    model: Any = None
+    classifier: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+    paths: Any = None
+    extras: Any = None
+
+
+@dataclass
+class EvaluateSchema(TrainSchema):
+    """Types of the top level of conf/evaluate.yaml."""
+
+    run: str | None = None
+    out_dir: str | None = None
+    evaluation: Any = None
+
+
+def register() -> None:
+    """Make the schemas and the resolver `${add:a,b}` known to Hydra; called once by the entry points and tests."""
+    OmegaConf.register_new_resolver("add", operator.add, replace=True)
+    ConfigStore.instance().store(name="train_schema", node=TrainSchema)
+    ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Raise UserError for the first value that is missing, unknown to its constructor, or of another type."""
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError(f"{key} is not set; give it on the command line: {key}=VALUE")
+    for path, node in _targets(cfg, ""):
+        _check_arguments(path, node)
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    """All nodes below `node` that name a constructor, with their dotted paths."""
+    if isinstance(node, DictConfig) and "_target_" in node:
+        yield path, node
+    items = node.items() if isinstance(node, DictConfig) else enumerate(node) if isinstance(node, ListConfig) else ()
+    for key, child in items:
+        yield from _targets(child, f"{path}.{key}".lstrip("."))
+
+
+def _check_arguments(path: str, node: DictConfig) -> None:
+    target = _locate(path, node["_target_"])
+    parameters = inspect.signature(target).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(target)
+    for key, value in node.items():
+        if key in SKIPPED or isinstance(value, DictConfig) and "_target_" in value:
+            continue
+        if key not in parameters and not open_ended:
+            raise UserError(f"{path}.{key}: {node['_target_']} has no argument '{key}'; it takes {', '.join(parameters)}")
+        if key in hints and not fits(value, hints[key]):
+            raise UserError(f"{path}.{key}={value}: expected {_name(hints[key])}, not {type(value).__name__}")
+
+
+def _locate(path: str, target: str) -> Callable:
+    try:
+        return get_object(target)
+    except Exception as error:
+        raise UserError(f"{path}._target_={target} cannot be imported ({error}); check the name") from error
+
+
+def _hints(target: Callable) -> dict[str, Any]:
+    """The constructor's annotations; a class inherits those of its bases for what it passes on."""
+    functions = [c.__init__ for c in reversed(target.__mro__)] if inspect.isclass(target) else [target]
+    hints: dict[str, Any] = {}
+    for function in functions:
+        try:
+            hints |= typing.get_type_hints(function)
+        except (NameError, TypeError, AttributeError):  # builtins, and names that exist for type checkers only
+            continue
+    return hints
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value agrees with an annotation. What cannot be judged (tensors, protocols, ...) is let through."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is typing.Annotated:
+        return fits(value, arguments[0])
+    if hint is type(None):
+        return value is None
+    if hint in SCALARS:
+        return _fits_scalar(value, hint)
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
+        return isinstance(value, (Mapping, DictConfig))
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Sequence):
+        return isinstance(value, (list, tuple, ListConfig))
+    return True
+
+
+def _fits_scalar(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")

@@ -1,0 +1,89 @@
+"""Where runs lie: `runs/<experiment>/<data>/<time>/`, and `latest` beside them points to the newest finished one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.checkpoints import copy_atomically, write_atomically
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+LATEST = "latest"
+FINISHED = "finished.json"
+SPLIT = "split.json"
+
+
+def publish(run_dir: str | Path) -> None:
+    """Let `latest` beside `run_dir` point to it, in one step: readers see the old target or the new one."""
+    run_dir = Path(run_dir).resolve()
+    temporary = run_dir.parent / f".{LATEST}.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run_dir.name)
+    os.replace(temporary, run_dir.parent / LATEST)
+
+
+def latest(runs: str | Path, experiment: str, data: str) -> Path:
+    """The newest finished run of an experiment on some data. Raises UserError that names the command to run."""
+    link = Path(runs) / experiment / data / LATEST
+    if not link.is_dir():
+        command = f"python train.py experiment={experiment} data={data}"
+        raise UserError(f"no finished run of experiment={experiment} for data={data} below {runs}; run `{command}`")
+    return link.resolve()
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """A checkpoint file as given, or a run folder's `last.ckpt`. Raises UserError where neither exists."""
+    path = Path(path)
+    file = path / "last.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"ckpt_path={path}: there is no checkpoint {file}; give a .ckpt file or a run folder")
+    return file.resolve()
+
+
+def mark_finished(run_dir: str | Path, **facts: Any) -> None:
+    """Write `finished.json` into the folder: its training has come to its own end."""
+    write_atomically(Path(run_dir) / FINISHED, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+
+
+def finished(run_dir: str | Path) -> dict[str, Any] | None:
+    """What `mark_finished` wrote, or None while the training has not ended."""
+    file = Path(run_dir) / FINISHED
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def adopt(source: Path, run_dir: Path) -> None:
+    """Copy what a resumed run builds on (best checkpoint, end mark) from the folder that it continues."""
+    for name in ("best.ckpt", "last.ckpt", FINISHED):
+        if source.resolve() != run_dir.resolve() and (source / name).is_file():
+            copy_atomically(source / name, run_dir / name)
+
+
+def write_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
+    """Write `split.json`: the data's fingerprint and which patients (as digests) trained and tested this run."""
+    seen = _digests([*data.train_cases.patient_id, *data.val_cases.patient_id])
+    facts = {"fingerprint": data.fingerprint, "seen": seen, "test": _digests(data.test_cases.patient_id)}
+    write_atomically(Path(run_dir) / SPLIT, lambda path: path.write_text(json.dumps(facts) + "\n"))
+
+
+def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
+    """Raise UserError where patients that are to be tested trained (or chose the checkpoint of) the run in `run_dir`."""
+    file = Path(run_dir) / SPLIT
+    if not file.is_file():
+        return
+    leaked = set(json.loads(file.read_text())["seen"]) & set(_digests(data.test_cases.patient_id))
+    if leaked:
+        raise UserError(
+            f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
+            "(data.split_seed, data.fold, ...), or train it again with these"
+        )
+
+
+def _digests(ids: Iterable[str]) -> list[str]:
+    return sorted({hashlib.sha256(str(name).encode()).hexdigest()[:16] for name in ids})

@@ -1,0 +1,202 @@
+"""Training, without Hydra: a composed configuration in, the best checkpoint and the metrics out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from callbacks.progress import progress
+from utils import loggers as log
+from utils import runs
+from utils.checkpoints import AtomicCheckpointIO, copy_atomically
+from utils.classifiers import Classifiers, find_classifiers
+from utils.config import check_config
+from utils.errors import UserError
+
+say = rank_zero_only(partial(print, flush=True))
+Result = dict[str, Any]  # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values
+
+
+def train(cfg: DictConfig) -> Result:
+    """Train what `cfg.task` names and point `latest` to the run. Raises UserError for what the user can mend."""
+    check_config(cfg)
+    prepare(cfg)
+    result = TASKS[cfg.task](cfg)
+    if cfg.publish:
+        rank_zero_only(runs.publish)(cfg.paths.run_dir)
+    return result
+
+
+def prepare(cfg: DictConfig) -> None:
+    """What a run sets for the whole process: warnings, threads, precision of products; and the hardware it asks for."""
+    if cfg.extras.ignore_warnings:
+        quieten()
+    if cfg.extras.threads:
+        torch.set_num_threads(cfg.extras.threads)
+    torch.set_float32_matmul_precision(cfg.extras.matmul_precision)
+    if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError("a GPU is asked for and this machine has none; use trainer=cpu, or trainer=default")
+    if cfg.extras.print_config:
+        say(OmegaConf.to_yaml(cfg, resolve=True))
+
+
+def quieten() -> None:
+    """Leave out Lightning's announcements and its advice that does not apply here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for text in (".*many workers.*", ".*logging interval.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", message=text)
+
+
+def train_classifier(cfg: DictConfig) -> Result:
+    """The explained classifier and its companions, `<companion>.ckpt` beside the explained one's `best.ckpt`."""
+    source = resume_source(cfg)
+    result = train_one_classifier(cfg, source)
+    for name, changes in (cfg.companions or {}).items():
+        say(f"companion: {name}")
+        other = train_one_classifier(companion(cfg, name, changes), source and source.parent / name / "last.ckpt")
+        if other["best"]:
+            rank_zero_only(copy_atomically)(other["best"], Path(cfg.paths.run_dir) / f"{name}.ckpt")
+    return result
+
+
+def companion(cfg: DictConfig, name: str, changes: DictConfig) -> DictConfig:
+    """The configuration of a companion: the explained classifier's with `changes`, in a folder of its own."""
+    folder = {"paths": {"run_dir": str(Path(cfg.paths.run_dir) / name)}, "ckpt_path": None}
+    return OmegaConf.merge(cfg, OmegaConf.to_container(changes, resolve=True), folder)
+
+
+def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
+    """One classifier, from the checkpoint `resume` where that exists; not at all where that run had ended."""
+    resume = resume if resume and resume.is_file() else None
+    ended = take_over(cfg, resume)
+    if ended:
+        return ended
+    data = prepare_data(cfg)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = build_module(cfg, class_weights=data.class_weights.tolist())
+    return fit(cfg, module, data, resume)
+
+
+def train_cycle_am(cfg: DictConfig) -> Result:
+    """CycleAM's generators for a classifier; copies of the classifiers are kept in the run's folder."""
+    resume = resume_source(cfg)
+    ended = take_over(cfg, resume)
+    if ended:
+        return ended
+    classifiers = find_classifiers(cfg, resume)
+    say(classifiers.describe())
+    data = prepare_data(cfg)
+    classifiers.check_split(data)
+    rank_zero_only(classifiers.keep)(cfg.paths.run_dir)
+    return fit(cfg, build_cycle_am(cfg, classifiers), data, resume)
+
+
+def build_cycle_am(cfg: DictConfig, classifiers: Classifiers) -> pl.LightningModule:
+    """CycleAMGAN around the explained network and the selector."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    return build_module(cfg, **classifiers.networks())
+
+
+def build_module(cfg: DictConfig, **arguments: Any) -> pl.LightningModule:
+    """`cfg.model` with further arguments. Raises UserError where a value does not suit the networks."""
+    build = instantiate(cfg.model, _partial_=True, _convert_="all")  # partial: OmegaConf would copy the arguments
+    try:
+        return build(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model: {error}; see conf/model/ for what it takes") from error
+
+
+TASKS = {"classifier": train_classifier, "cycle_am": train_cycle_am}
+
+
+def resume_source(cfg: DictConfig) -> Path | None:
+    """The checkpoint to go on from: `ckpt_path`, or with `auto` the run folder's own where there is one."""
+    if cfg.ckpt_path == "auto":
+        own = Path(cfg.paths.run_dir) / "last.ckpt"
+        return own if own.is_file() else None
+    return runs.resolve_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
+
+
+def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
+    """Copy what the resumed run had; its result, if it had come to its own end and no more epochs are asked for."""
+    if resume is None:
+        return None
+    run_dir = Path(cfg.paths.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    rank_zero_only(runs.adopt)(resume.parent, run_dir)
+    ended = runs.finished(resume.parent)
+    if not ended or resume.name != "last.ckpt" or ended["max_epochs"] != cfg.trainer.max_epochs:
+        return None
+    return {"best": str(run_dir / "best.ckpt"), "score": ended["score"], "metrics": ended["metrics"]}
+
+
+def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
+    """The data module, prepared and split; its summary is printed and the split written to `split.json`."""
+    data = instantiate(cfg.data, _convert_="all")
+    data.prepare_data()
+    data.setup()
+    say(data.describe())
+    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data)
+    return data
+
+
+def fit(cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None) -> Result:
+    """Run the trainer; loggers are closed whatever happens."""
+    callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
+    loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
+    failed = True
+    try:
+        trainer = build_trainer(cfg, callbacks, loggers)
+        for logger in loggers:
+            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
+        failed = False
+    finally:
+        log.close(loggers, failed)
+    return conclude(cfg, trainer)
+
+
+def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer:
+    """The trainer, with checkpoints that are written whole or not at all and a bar only where somebody looks."""
+    shown = progress() if cfg.trainer.enable_progress_bar else None
+    bar = shown is not None and isinstance(shown, pl.callbacks.ProgressBar)
+    return instantiate(
+        cfg.trainer,
+        callbacks=[*callbacks, *([shown] if shown else [])],
+        logger=loggers or False,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=bar,
+        _convert_="all",
+    )
+
+
+def conclude(cfg: DictConfig, trainer: pl.Trainer) -> Result:
+    """The result; where no epoch was late enough to count as the best, the last one stands in."""
+    run_dir = Path(cfg.paths.run_dir)
+    best, last = run_dir / "best.ckpt", run_dir / "last.ckpt"
+    if trainer.is_global_zero and last.is_file() and not best.is_file():
+        copy_atomically(last, best)
+    metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    result = {"best": str(best) if best.is_file() else None, "score": best_score(trainer), "metrics": metrics}
+    if trainer.is_global_zero and not trainer.fast_dev_run:
+        runs.mark_finished(run_dir, max_epochs=trainer.max_epochs, epochs=trainer.current_epoch, **result)
+    return result
+
+
+def best_score(trainer: pl.Trainer) -> float | None:
+    """The monitored value of the best checkpoint, else of the last epoch; None where nothing was monitored."""
+    for callback in trainer.checkpoint_callbacks:
+        if callback.monitor:
+            score = callback.best_model_score
+            score = trainer.callback_metrics.get(callback.monitor) if score is None else score
+            return None if score is None else float(score)
+    return None
