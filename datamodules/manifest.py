@@ -1,0 +1,359 @@
+"""Bring your own images: a CSV, or a list of them, with one row per case.
+
+Columns: image and label (0 or benign, 1 or malignant, empty for unknown); where at hand mask, patient_id,
+case_id, split (train, val, test), slice (counted from 0, feet up), spacing_mm, diameter_mm, centre_row and
+centre_col (in pixels; default the middle of the image). Other columns are ignored. Paths are relative to the
+CSV's folder and stay inside it; a file elsewhere is named by its absolute path.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from datamodules.base import NoduleDataModule
+from datamodules.cases import Cases, prepared
+from datamodules.contract import BENIGN, HU_MAX, HU_MIN, IMAGE_SIZE, MALIGNANT, UNKNOWN, scale_hu
+from datamodules.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
+from datamodules.splits import Split, check_no_leak, hold_out
+from utils.errors import UserError
+
+LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
+LABELS |= {text: value for value in (UNKNOWN, BENIGN, MALIGNANT) for text in (str(value), f"{value}.0")}
+SPLITS = ("", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the manifest, parsed; `place` names it in messages."""
+
+    place: str
+    image: str
+    mask: str
+    label: int
+    case_id: str
+    patient_id: str
+    split: str
+    slice: int | None
+    spacing_mm: float | None
+    diameter_mm: float | None
+    centre: tuple[float, float] | None
+
+
+class Loaded(NamedTuple):
+    """What a row gives: arrays (S, S), the distance from centre to edge in mm, and the diameter."""
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    reach_mm: float
+    diameter_mm: float
+
+
+class ManifestDataModule(NoduleDataModule):
+    """Cases from CSV files (see above).
+
+    csv: path or list of paths; test_csv: the same, all of whose rows are the test part. Without it the column
+    `split` decides, and without that the split is drawn as for every source. Where only the test part is
+    given, validation patients are drawn from the rest.
+    hu_range: Hounsfield units of the lowest and highest value of 8-bit images; spacing_mm: pixel size where
+    neither the row nor the file gives one (the row goes before the file).
+    Further arguments as in NoduleDataModule. Raises UserError, one line, for anything wrong in the tables or
+    files.
+    """
+
+    def __init__(
+        self,
+        *,
+        csv: str | Path | Sequence[str | Path],
+        test_csv: str | Path | Sequence[str | Path] | None = None,
+        hu_range: Sequence[float] = (HU_MIN, HU_MAX),
+        spacing_mm: float | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self.csv, self.test_csv = _paths(csv), _paths(test_csv)
+        self.hu_range, self.spacing_mm = tuple(map(float, hu_range)), spacing_mm
+        if len(self.hu_range) != 2 or not self.hu_range[0] < self.hu_range[1]:
+            raise UserError(
+                f"data.hu_range={list(hu_range)} is no range; give lowest and highest, as [-1000, 400]"
+            )
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All rows of all tables, checked."""
+        rows = [row for path in self.csv for row in read_rows(path)]
+        rows += [replace(row, split="test") for path in self.test_csv for row in read_rows(path)]
+        _check_unique(rows)
+        _check_files(rows)
+        return rows
+
+    def build_cases(self) -> Cases:
+        """Every row's window with its margin, from the cache where rows, files and settings are as before."""
+        self._check_split()
+        return prepared(self.cache_dir, "manifest", self._settings(), self._load)
+
+    def split_cases(self, cases: Cases) -> Split:
+        """The parts that the tables give; what they leave open is drawn."""
+        rest, val, test = self._fixed_parts()
+        if not len(test):
+            return super().split_cases(cases)
+        if not len(val):
+            train, held = hold_out(
+                cases.label[rest], cases.patient_id[rest], self.val_fraction, self.split_seed
+            )
+            rest, val = rest[train], rest[held]
+        return Split(rest, val, test)
+
+    def _fixed_parts(self) -> Split:
+        """Indices of the rows that are named val and test, and of all others."""
+        named = np.array([row.split for row in self.rows])
+        return Split(
+            *(np.flatnonzero(np.isin(named, names)) for names in (("", "train"), ("val",), ("test",)))
+        )
+
+    def _check_split(self) -> None:
+        """Raise UserError where the tables' parts contradict each other or the settings."""
+        named = {row.split for row in self.rows}
+        if named == {""}:
+            return
+        if self.folds is not None:
+            raise UserError(
+                "data.folds excludes test_csv and the column split, which fix the test part; drop one"
+            )
+        if "test" not in named:
+            raise UserError(
+                "the column split names no test row; name some, give data.test_csv, or drop the column"
+            )
+        if "" in named and len(named) > 1 and not self.test_csv:
+            raise UserError(
+                "the column split is empty in some rows; fill in train, val or test, or drop the column"
+            )
+        check_no_leak(np.array([row.patient_id for row in self.rows]), self._fixed_parts())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "fov_mm": self.fov_mm,
+            "margin": self.margin,
+            "hu_range": self.hu_range,
+            "spacing_mm": self.spacing_mm,
+            "rows": [asdict(row) for row in self.rows],
+            "files": [_file_state(path) for row in self.rows for path in (row.image, row.mask) if path],
+        }
+
+    def _load(self) -> Cases:
+        pixel_mm = self.fov_mm / IMAGE_SIZE
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = pool.map(lambda row: self._load_row(row, pixel_mm), self.rows)
+            loaded = list(tqdm(jobs, total=len(self.rows), desc="reading images", unit="case"))
+        margin = self._margins(np.array([one.reach_mm for one in loaded]), pixel_mm)
+        return _to_cases(self.rows, loaded, margin, pixel_mm)
+
+    def _load_row(self, row: Row, pixel_mm: float) -> Loaded:
+        plane = read_image(Path(row.image), row.slice, self.hu_range)
+        spacing = self._spacing(row, plane)
+        centre = row.centre or tuple((count - 1) / 2 for count in plane.pixels.shape)
+        reach = reach_mm(plane.pixels.shape, spacing, centre)
+        image = scale_hu(cut(plane.pixels, spacing, centre, pixel_mm, self.margin))
+        if not row.mask:
+            return Loaded(image, None, reach, np.nan)
+        mask = _matching_mask(row, plane)
+        cut_mask = np.clip(cut(mask, spacing, centre, pixel_mm, self.margin), 0.0, 1.0)
+        return Loaded(image, cut_mask, reach, equivalent_diameter_mm(mask, spacing))
+
+    def _spacing(self, row: Row, plane: Plane) -> tuple[float, float]:
+        """mm per pixel along rows and columns: the row's, else the file's, else the configured one."""
+        if row.spacing_mm is not None:
+            return row.spacing_mm, row.spacing_mm
+        if plane.spacing is not None:
+            return plane.spacing
+        if self.spacing_mm is None:
+            raise UserError(
+                f"{row.place}: {row.image} has no pixel size; add a column spacing_mm or set data.spacing_mm"
+            )
+        return self.spacing_mm, self.spacing_mm
+
+    def _margins(self, reach: np.ndarray, pixel_mm: float) -> np.ndarray:
+        """(N,) pixels that each window can move without padding, at most `margin`.
+
+        UserError where one does not fit.
+        """
+        margin = np.floor(reach / pixel_mm - (IMAGE_SIZE - 1) / 2 + 1e-6).astype(np.int64)
+        small = np.flatnonzero(margin < 0)
+        if len(small):
+            fits = np.floor(10 * reach.min() * 2 * IMAGE_SIZE / (IMAGE_SIZE - 1)) / 10
+            worst = self.rows[int(reach.argmin())]
+            raise UserError(
+                f"{worst.place}: {worst.image} spans {2 * reach.min():.1f} mm, smaller than the window of "
+                f"{self.fov_mm:g} mm (as are {len(small)} in all); set data.fov_mm={fits:g} or leave them out"
+            )
+        return np.minimum(margin, self.margin)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of one CSV. Raises UserError where the file, a column or a value is missing or wrong."""
+    table = _read_table(path)
+    missing = [name for name in ("image", "label") if name not in table]
+    if missing:
+        raise UserError(
+            f"{path} has no column {missing[0]}; add it (label: 0, 1 or empty), found: {', '.join(table)}"
+        )
+    if "patient_id" not in table:
+        warnings.warn(
+            f"{path} has no column patient_id: every case counts as a patient of its own", stacklevel=2
+        )
+    return [
+        _parse(record, f"{path.name} line {line}", path.parent)
+        for line, record in enumerate(table.to_dict("records"), 2)
+    ]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
+    except FileNotFoundError as error:
+        raise UserError(f"the manifest {path} does not exist; check data.csv and data.test_csv") from error
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # pandas' parser errors are ValueErrors, and may have several lines
+        raise UserError(
+            f"the manifest {path} is no CSV table ({str(error).splitlines()[0]}); mend it"
+        ) from error
+    if table.empty:
+        raise UserError(f"the manifest {path} has no rows; add one per case")
+    return table.rename(columns=str.strip).apply(lambda column: column.str.strip())
+
+
+def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
+    label, part = record["label"].lower(), record.get("split", "").lower()
+    if label not in LABELS:
+        raise UserError(
+            f"{place}: label '{record['label']}' is unknown; use 0, 1, benign, malignant or nothing"
+        )
+    if part not in SPLITS:
+        raise UserError(f"{place}: split '{record['split']}' is unknown; use train, val or test")
+    if not record["image"] or record.get("patient_id") == "":
+        raise UserError(f"{place}: {'patient_id' if record['image'] else 'image'} is empty; fill it in")
+    index = _number(record, "slice", place, least=0)
+    centre = tuple(_number(record, name, place, least=0) for name in ("centre_row", "centre_col"))
+    if (centre[0] is None) != (centre[1] is None) or (index or 0) % 1:
+        raise UserError(f"{place}: give centre_row and centre_col together, and slice as a whole number")
+    case_id = record.get("case_id") or record["image"] + (f":{index:g}" if index is not None else "")
+    return Row(
+        place=place,
+        image=_resolve(record["image"], folder, place),
+        mask=_resolve(record["mask"], folder, place) if record.get("mask") else "",
+        label=LABELS[label],
+        case_id=case_id,
+        patient_id=record.get("patient_id", case_id),
+        split=part,
+        slice=None if index is None else int(index),
+        spacing_mm=_number(record, "spacing_mm", place, least=1e-3),
+        diameter_mm=_number(record, "diameter_mm", place, least=0),
+        centre=None if centre[0] is None else centre,
+    )
+
+
+def _number(record: dict[str, str], name: str, place: str, least: float) -> float | None:
+    """The number in a column, None where the column is absent or empty."""
+    text = record.get(name, "")
+    if text == "":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not least <= value < np.inf:
+        raise UserError(
+            f"{place}: {name} '{text}' is no number of at least {least:g}; mend it or leave it empty"
+        )
+    return value
+
+
+def _resolve(name: str, folder: Path, place: str) -> str:
+    """Absolute path of a file that the table names."""
+    if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        raise UserError(
+            f"{place}: {name} leaves the manifest's folder; move the file into it or give its absolute path"
+        )
+    return os.path.abspath(folder / name)
+
+
+def _check_unique(rows: list[Row]) -> None:
+    places: dict[str, str] = {}
+    for row in rows:
+        if row.case_id in places:
+            raise UserError(
+                f"{row.place}: case_id {row.case_id} stands in {places[row.case_id]} too; make it unique"
+            )
+        places[row.case_id] = row.place
+
+
+def _check_files(rows: list[Row]) -> None:
+    absent = [
+        (row, path) for row in rows for path in (row.image, row.mask) if path and not os.path.exists(path)
+    ]
+    if absent:
+        row, path = absent[0]
+        raise UserError(
+            f"{row.place}: {path} does not exist ({len(absent)} files missing in all); mend the path"
+        )
+
+
+def _file_state(path: str) -> list[Any]:
+    """What changes when a file changes; of a folder, its files'."""
+    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
+    return [path] + [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _matching_mask(row: Row, plane: Plane) -> np.ndarray:
+    mask = read_mask(Path(row.mask), row.slice).pixels
+    if mask.shape != plane.pixels.shape:
+        raise UserError(
+            f"{row.place}: mask {row.mask} is {mask.shape}, the image {plane.pixels.shape}; draw it on the image"
+        )
+    if mask.max() < 0.5:
+        raise UserError(
+            f"{row.place}: mask {row.mask} is empty in this slice; name another in column slice, or no mask"
+        )
+    return mask
+
+
+def _to_cases(rows: list[Row], loaded: list[Loaded], margin: np.ndarray, pixel_mm: float) -> Cases:
+    """The rows as Cases, the rim cut to the largest margin that a case has."""
+    has_mask = np.array([one.mask is not None for one in loaded])
+    known = [np.nan if row.diameter_mm is None else row.diameter_mm for row in rows]
+    measured = [one.diameter_mm for one in loaded]
+    spare = (loaded[0].image.shape[0] - IMAGE_SIZE) // 2 - int(margin.max())
+    area = (slice(None), *[slice(spare, loaded[0].image.shape[0] - spare)] * 2)
+    masks = [np.zeros_like(one.image) if one.mask is None else one.mask for one in loaded]
+    return Cases(
+        image=np.stack([one.image for one in loaded])[area],
+        mask=np.stack(masks)[area] if has_mask.any() else None,
+        label=np.array([row.label for row in rows], dtype=np.int64),
+        case_id=np.array([row.case_id for row in rows]),
+        patient_id=np.array([row.patient_id for row in rows]),
+        margin=margin,
+        diameter_mm=np.where(np.isnan(known), measured, known).astype(np.float32),
+        pixel_mm=pixel_mm,
+        has_mask=has_mask,
+    )
+
+
+def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """One path, several or none -> list."""
+    if given is None:
+        return []
+    return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given]
