@@ -1,0 +1,60 @@
+# `make` lists what there is. VENV=PATH puts the environment elsewhere, PYTHON=PATH builds it with another Python.
+SHELL  := /bin/bash
+VENV   ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c \
+	'import sys; print("$(p)") if (3, 11) <= sys.version_info < (3, 14) else None' 2>/dev/null)))
+
+TORCH   := 2.13.0
+CPU_URL := https://download.pytorch.org/whl/cpu
+STAMP   := $(VENV)/.installed
+RUN     := $(VENV)/bin/python
+QUICK   := runs/quickstart
+
+# setup.stamp: the environment is made again only when what it is made from has changed.
+.PHONY: help setup run test test-all lint format clean cohort bench
+.DEFAULT_GOAL := help
+
+help:  ## what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create the environment (.venv) if need be
+
+# torch comes first and by itself. Plain PyPI torch brings gigabytes of CUDA on Linux: without a GPU the CPU build is taken.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and not found; name one: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	test -x $(RUN) || "$(PYTHON)" -m venv $(VENV)
+	@if [ "$$(uname -s)" = Linux ] && ! nvidia-smi >/dev/null 2>&1; then \
+	  echo "no GPU: torch's CPU build"; \
+	  $(RUN) -m pip install -q --retries 1 --extra-index-url $(CPU_URL) -c constraints.txt "torch==$(TORCH)+cpu" || \
+	    { echo "no CPU build found at $(CPU_URL); taking the package index's torch" >&2; \
+	      $(RUN) -m pip install -q -c constraints.txt "torch==$(TORCH)"; }; \
+	else $(RUN) -m pip install -q -c constraints.txt "torch==$(TORCH)"; fi
+	$(RUN) -m pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (about 15 minutes on 2 cores)
+	VENV=$(VENV) OUT=$(QUICK) bash utils/quickstart.sh
+
+test: $(STAMP)  ## the fast tests
+	$(RUN) -m pytest
+
+test-all: $(STAMP)  ## all tests, the slow ones too
+	$(RUN) -m pytest -m ""
+
+lint: $(STAMP)  ## check style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(STAMP)  ## mend style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+cohort: $(STAMP)  ## runs/cohort.csv: every lesion of LIDC from the annotations alone
+	$(RUN) -m datamodules.cohort
+
+bench: $(STAMP)  ## time clustering, preparation, training steps and explanations
+	$(RUN) -m benchmarks
+
+clean:  ## remove the environment, caches and build leftovers; runs/ stays
+	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
