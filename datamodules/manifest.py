@@ -163,6 +163,10 @@ class ManifestDataModule(NoduleDataModule):
         spacing = self._spacing(row, plane)
         centre = row.centre or tuple((count - 1) / 2 for count in plane.pixels.shape)
         reach = reach_mm(plane.pixels.shape, spacing, centre)
+        if reach <= 0:
+            raise UserError(
+                f"{row.place}: centre {centre} lies outside of {row.image}; mend centre_row, centre_col"
+            )
         image = scale_hu(cut(plane.pixels, spacing, centre, pixel_mm, self.margin))
         if not row.mask:
             return Loaded(image, None, reach, np.nan)
@@ -322,7 +326,7 @@ def _matching_mask(row: Row, plane: Plane) -> np.ndarray:
     mask = read_mask(Path(row.mask), row.slice).pixels
     if mask.shape != plane.pixels.shape:
         raise UserError(
-            f"{row.place}: mask {row.mask} is {mask.shape}, the image {plane.pixels.shape}; draw it on the image"
+            f"{row.place}: mask {row.mask} is {mask.shape}, the image {plane.pixels.shape}; make them alike"
         )
     if mask.max() < 0.5:
         raise UserError(
