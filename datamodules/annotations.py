@@ -69,7 +69,8 @@ class Annotation:
     @functools.cached_property
     def points(self) -> np.ndarray:
         """(P, 3) int: (i, j, k) indices of all outline points, holes included."""
-        return np.concatenate([np.insert(c.points, 2, c.k, axis=1) for c in self.contours])
+        k = np.repeat([c.k for c in self.contours], [len(c.points) for c in self.contours])
+        return np.column_stack([np.concatenate([c.points for c in self.contours]), k])
 
     @property
     def centroid(self) -> np.ndarray:

@@ -9,8 +9,6 @@ kept, since the lesions of LIDC are known under these clusters.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -39,20 +37,19 @@ def distance_matrix(scan: Scan) -> np.ndarray:
     Tolerances only shrink, so larger distances never matter; bounding boxes settle most pairs.
     """
     points = [annotation.points for annotation in scan.annotations]
-    boxes = [(p.min(axis=0), p.max(axis=0)) for p in points]
+    near = _box_distances(points) <= scan.slice_thickness
     trees = [cKDTree(p) for p in points]
-    distances = np.full((len(points), len(points)), np.inf)
-    np.fill_diagonal(distances, 0.0)
-    for a, b in combinations(range(len(points)), 2):
-        if _box_distance(boxes[a], boxes[b]) <= scan.slice_thickness:
-            distances[a, b] = distances[b, a] = trees[a].query(points[b])[0].min()
+    distances = np.where(np.eye(len(points)), 0.0, np.inf)
+    for a, b in np.argwhere(np.triu(near, 1)):
+        distances[a, b] = distances[b, a] = trees[a].query(points[b])[0].min()
     return distances
 
 
-def _box_distance(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
-    """Distance between two bounding boxes (low, high): a lower bound for the distance of anything inside."""
-    gaps = np.maximum(0, np.maximum(a[0] - b[1], b[0] - a[1]))
-    return float(np.sqrt((gaps**2).sum()))
+def _box_distances(points: list[np.ndarray]) -> np.ndarray:
+    """(A, A) distances between bounding boxes: lower bounds for the distances of what they hold."""
+    low, high = (np.array([bound(p, axis=0) for p in points]) for bound in (np.min, np.max))
+    gaps = np.maximum(low[:, None] - high, low - high[:, None]).clip(0)
+    return np.sqrt((gaps**2).sum(axis=-1))
 
 
 def _components(distances: np.ndarray, tolerance: float) -> np.ndarray:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.path import Path as Polygon
-from scipy.spatial.distance import pdist
 
 from datamodules.annotations import Annotation, Scan, load_scans
 from datamodules.clustering import MAX_READERS, cluster_annotations
@@ -128,7 +127,13 @@ def _excluded_because(n_readers: int, label: str, min_readers: int) -> str:
 
 def diameter_mm(annotation: Annotation, pixel_spacing: float) -> float:
     """Largest distance of two points of one outline in mm (pylidc's `Annotation.diameter`)."""
-    return pixel_spacing * max(pdist(c.points).max() for c in annotation.contours)
+    return pixel_spacing * max(_longest(c.points) for c in annotation.contours)
+
+
+def _longest(points: np.ndarray) -> float:
+    """Largest distance of two of the points (P, 2)."""
+    i, j = (np.subtract.outer(axis, axis) for axis in points.T)
+    return float(np.sqrt((i * i + j * j).max()))
 
 
 def annotation_mask(annotation: Annotation, k: int, low: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

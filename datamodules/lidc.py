@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from datamodules.cases import Cases, prepared, settings_digest
 from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
 from datamodules.dicom import index_series
 from datamodules.lesions import MIN_READERS, Lesion, load_lesions
-from datamodules.lidc_pieces import VERSION, Job, Piece, Window, piece_name, prepare_scans
+from datamodules.lidc_pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
 from utils.errors import UserError
 
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
@@ -71,7 +70,8 @@ class LIDCDataModule(NoduleDataModule):
     def build_cases(self) -> Cases:
         """The lesions whose slices are at hand; cached until settings or DICOM folders change."""
         series = index_series(self.dicom_root)
-        settings = {**self.piece_settings, "series": _state(series)}
+        states = {folder: folder_state(folder) for folder in set(series.values())}
+        settings = {**self.piece_settings, "series": sorted((uid, states[at]) for uid, at in series.items())}
         return prepared(self.cache_dir, "lidc", settings, lambda: self._prepare(series))
 
     def _prepare(self, series: dict[str, Path]) -> Cases:
@@ -95,7 +95,7 @@ class LIDCDataModule(NoduleDataModule):
 
     def _job(self, scan_id: int, lesions: list[Lesion], series: dict[str, Path]) -> Job:
         folder = series[lesions[0].series_uid]
-        path = self.piece_folder / piece_name(scan_id, folder)
+        path = self.piece_folder / f"{scan_id:04d}-{folder_state(folder)}.npz"
         return Job(tuple(lesions), folder, self.window_geometry, path)
 
     def _drop_outdated(self, current: set[Path]) -> None:
@@ -128,12 +128,6 @@ class LIDCDataModule(NoduleDataModule):
             diameter_mm=np.array([lesion.diameter_mm for lesion in chosen], dtype=np.float32),
             pixel_mm=self.fov_mm / IMAGE_SIZE,
         )
-
-
-def _state(series: dict[str, Path]) -> str:
-    """Hex digest over the series at hand and when files were last added to or replaced in their folders."""
-    state = sorted(f"{uid} {folder.stat().st_mtime_ns}" for uid, folder in series.items())
-    return hashlib.sha256("\n".join(state).encode()).hexdigest()
 
 
 def skip_list(lesions: list[Lesion], pieces: list[Piece]) -> pd.DataFrame:

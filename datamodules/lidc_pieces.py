@@ -12,6 +12,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from datamodules.dicom import SliceError, choose_slice, read_headers, read_slice
 from datamodules.lesions import Lesion, interpolation, lesion_mask
+from utils.errors import UserError
 
 VERSION = 1  # raise it when the content of a piece changes: older pieces are then made anew
 AIR = -1024.0  # scanners fill the corners outside their field of view with lower values; those are no tissue
@@ -94,17 +96,30 @@ def prepare_scans(jobs: Iterable[Job], workers: int | None = None) -> Iterator[P
     """The pieces of all jobs in their order; those already on disk are read, the others made by `workers`
     processes.
 
-    workers: None means every core. Shows a progress bar.
+    workers: None means every core. Shows a progress bar. Raises UserError where pieces cannot be written or a
+    process was killed; what is done by then is kept.
     """
     jobs = list(jobs)
     pending = [job for job in jobs if Piece.load(job.path) is None]
     with tqdm(
         total=len(jobs), initial=len(jobs) - len(pending), desc="LIDC scans", unit="scan", disable=None
     ) as bar:
-        for _ in _make(pending, workers or available_cores()):
+        for _ in _reported(_make(pending, workers or available_cores())):
             bar.update()
     for job in jobs:
         yield Piece.load(job.path) or prepare_scan(job)
+
+
+def _reported(steps: Iterator[None]) -> Iterator[None]:
+    """The steps, with what may stop them put into words for the user."""
+    try:
+        yield from steps
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a preparing process was killed (memory?); start again with data.workers=1, finished scans are kept"
+        ) from error
+    except OSError as error:
+        raise UserError(f"preparation stopped ({error}); mend that and start it again") from error
 
 
 def available_cores() -> int:
@@ -127,7 +142,7 @@ def _make_one(job: Job) -> None:
 
 
 def prepare_scan(job: Job) -> Piece:
-    """Read the slices of a scan's lesions and cut their windows; what is wrong in the data is listed, not raised."""
+    """Read the slices of a scan's lesions and cut their windows; damaged data are listed, not raised."""
     cuts, skipped = [], []
     slices = _Slices(job.folder, job.lesions[0])
     for lesion in job.lesions:
@@ -198,7 +213,8 @@ def real_margin(shape: tuple[int, int], centre: tuple[float, float], step: float
     return int(np.clip(np.floor(reach / step - (window.size - 1) / 2), 0, window.margin))
 
 
-def piece_name(scan_id: int, folder: Path) -> str:
-    """File name of a scan's piece; changes when files are added to the scan's folder or replaced there."""
-    state = f"{VERSION} {folder.stat().st_mtime_ns}"
-    return f"{scan_id:04d}-{hashlib.sha256(state.encode()).hexdigest()[:8]}.npz"
+def folder_state(folder: Path) -> str:
+    """Hex digest over names, sizes and times of a folder's files: changes when one is added or mended."""
+    with os.scandir(folder) as entries:
+        files = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.is_file()]
+    return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()[:16]
