@@ -10,7 +10,6 @@ STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
 
-# setup.stamp: the environment is made again only when what it is made from has changed.
 .PHONY: help setup run test test-all lint format clean cohort bench
 .DEFAULT_GOAL := help
 
@@ -25,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN) || "$(PYTHON)" -m venv $(VENV)
 	@if [ "$$(uname -s)" = Linux ] && ! nvidia-smi >/dev/null 2>&1; then \
 	  echo "no GPU: torch's CPU build"; \
-	  $(RUN) -m pip install -q --retries 1 --extra-index-url $(CPU_URL) -c constraints.txt "torch==$(TORCH)+cpu" || \
+	  $(RUN) -m pip install -qq --retries 1 --no-deps --extra-index-url $(CPU_URL) "torch==$(TORCH)+cpu" || \
 	    { echo "no CPU build found at $(CPU_URL); taking the package index's torch" >&2; \
 	      $(RUN) -m pip install -q -c constraints.txt "torch==$(TORCH)"; }; \
 	else $(RUN) -m pip install -q -c constraints.txt "torch==$(TORCH)"; fi

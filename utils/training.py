@@ -139,12 +139,18 @@ def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
     return {"best": str(run_dir / "best.ckpt"), "score": ended["score"], "metrics": ended["metrics"]}
 
 
-def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
-    """The data module, prepared and split; its summary is printed and the split written to `split.json`."""
+def build_data(cfg: DictConfig) -> pl.LightningDataModule:
+    """The data module, prepared and split; its summary is printed."""
     data = instantiate(cfg.data, _convert_="all")
     data.prepare_data()
     data.setup()
     say(data.describe())
+    return data
+
+
+def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
+    """The data of a training; the split is written to `split.json`."""
+    data = build_data(cfg)
     rank_zero_only(runs.write_split)(cfg.paths.run_dir, data)
     return data
 

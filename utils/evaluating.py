@@ -1,0 +1,71 @@
+"""Evaluation, without Hydra: a composed configuration in, the folder of tables, figures and report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from evaluation.classifier import evaluate_classifier
+from evaluation.cycle_am import evaluate_cycle_am
+from utils import runs
+from utils.checkpoints import load_module, write_atomically
+from utils.classifiers import find_classifiers, load_classifier
+from utils.config import check_config
+from utils.errors import UserError
+from utils.training import build_data, prepare, say
+
+
+def evaluate(cfg: DictConfig) -> Path:
+    """Evaluate what `cfg.name` trained on this data; returns the folder of the results.
+
+    Raises UserError where there is no such run, or where it was trained on patients that are to be tested.
+    """
+    check_config(cfg)
+    prepare(cfg)
+    run_dir = find_run(cfg)
+    say(f"run {run_dir}")
+    data = build_data(cfg)
+    runs.check_split(run_dir, data)
+    out_dir = Path(cfg.out_dir or run_dir / "evaluation")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    TASKS[cfg.task](cfg, run_dir, data, out_dir)
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
+    return out_dir
+
+
+def find_run(cfg: DictConfig) -> Path:
+    """The run as given by `run=`, else the latest one. Raises UserError where it has no best checkpoint."""
+    run_dir = Path(cfg.run) if cfg.run else runs.latest(cfg.paths.runs, cfg.name, cfg.data_name)
+    if not (run_dir / "best.ckpt").is_file():
+        raise UserError(f"run={run_dir}: there is no best.ckpt; give the folder of a run that has one")
+    return run_dir
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """A GPU where there is one, unless trainer=cpu."""
+    wanted = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wanted else "cpu")
+
+
+def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
+    module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
+    evaluate_classifier(module, data.test_cases, out_dir, **(cfg.evaluation or {}))
+
+
+def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
+    classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
+    say(classifiers.describe())
+    networks = classifiers.networks()
+    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **networks).to(device(cfg))
+    judge = load_classifier(classifiers.judge).to(device(cfg))
+    options = OmegaConf.to_container(cfg.evaluation or OmegaConf.create(), resolve=True)
+    explained = networks["classifier"]
+    evaluate_cycle_am(gan, explained, judge, data.train_cases, data.test_cases, out_dir, **options)
+
+
+TASKS = {"classifier": _classifier, "cycle_am": _cycle_am}
