@@ -116,7 +116,7 @@ def _reported(steps: Iterator[None]) -> Iterator[None]:
         yield from steps
     except BrokenProcessPool as error:
         raise UserError(
-            "a preparing process was killed (memory?); start again with data.workers=1, finished scans are kept"
+            "a preparing process was killed (memory?); start again with data.workers=1, it goes on there"
         ) from error
     except OSError as error:
         raise UserError(f"preparation stopped ({error}); mend that and start it again") from error

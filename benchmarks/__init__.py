@@ -1,0 +1,1 @@
+"""Timings beside a named reference, measured in the same run: `make bench`."""
