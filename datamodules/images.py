@@ -7,6 +7,10 @@ left, slices feet up.
 
 from __future__ import annotations
 
+import gzip
+import math
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +106,7 @@ def _read(path: Path, index: int | None) -> tuple[np.ndarray, tuple[float, float
         array, spacing = reader(path)
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError, struct.error, zlib.error) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path} cannot be read ({reason}); give NIfTI, MHA, DICOM, PNG or NPY, or mend the file"
@@ -135,6 +139,8 @@ def _read_npy(path: Path) -> tuple[np.ndarray, None]:
 
 
 def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _check_nifti_length(path)
     image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
     channels, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     if channels != 1 or dimensions not in (2, 3):
@@ -144,6 +150,20 @@ def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     if dimensions == 3:
         image = sitk.DICOMOrient(image, "LPS")
     return sitk.GetArrayFromImage(image), (image.GetSpacing()[1], image.GetSpacing()[0])
+
+
+def _check_nifti_length(path: Path) -> None:
+    """Raise EOFError where a NIfTI file ends early: SimpleITK would read on, and give what lies in memory."""
+    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+        head = file.read(348)
+        count = len(head) + sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
+    order = next((sign for sign in "<>" if head[:4] == struct.pack(f"{sign}i", 348)), None)
+    if order is None:
+        return  # not NIfTI-1; whether it can be read is for SimpleITK to say
+    axes, *sizes = struct.unpack_from(f"{order}8h", head, 40)
+    (bits,), (offset,) = struct.unpack_from(f"{order}h", head, 72), struct.unpack_from(f"{order}f", head, 108)
+    if count < offset + math.prod(sizes[:axes]) * bits // 8:
+        raise EOFError("the file ends early")
 
 
 def _read_series(folder: Path) -> sitk.Image:
