@@ -1,0 +1,42 @@
+"""The classifier that is explained (paper, sec. 3.2)."""
+
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """Four blocks of 3x3 convolution, batch normalisation and ReLU, then one linear layer to two logits.
+
+    Every ReLU is a module of its own and not in place, and only ``flatten`` is functional, so that hook-based
+    explainers can attach to each layer.
+
+    Args:
+        width: kernels of the first block; the others have 2, 4 and 8 times as many (paper: 32).
+        in_channels: image channels.
+        image_size: height and width in pixels; a multiple of 8, since three blocks have stride 2.
+        dropout: share of the flattened features that is dropped while training (paper: none).
+
+    Raises:
+        ValueError: if ``image_size`` is not a positive multiple of 8.
+    """
+
+    STRIDES = (1, 2, 2, 2)
+
+    def __init__(self, width: int = 32, in_channels: int = 1, image_size: int = 64, dropout: float = 0.0):
+        super().__init__()
+        if image_size < 8 or image_size % 8:
+            raise ValueError(f"image_size is {image_size}; three strides of 2 need a multiple of 8, e.g. 64")
+        channels = [in_channels, *(width * 2**i for i in range(4))]
+        self.blocks = nn.Sequential(
+            *(_block(*pair, stride) for *pair, stride in zip(channels, channels[1:], self.STRIDES, strict=False))
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(channels[-1] * (image_size // 8) ** 2, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (N, in_channels, H, W) in [0, 1] to logits (N, 2): benign, malignant."""
+        return self.linear(self.dropout(self.blocks(image).flatten(1)))
+
+
+def _block(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())

@@ -1,0 +1,102 @@
+"""The generators G+ and G- (paper, sec. 3.2, Fig. 4) and the encoder that they share with the discriminators."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+OUTPUTS = ("image", "residual")
+
+
+class UNetEncoder(nn.Module):
+    """The contracting half of a U-Net: ``convs`` convolutions a stage, average pooling by 2 between stages.
+
+    There is no normalisation over the batch: what the network makes of one image does not depend on the others.
+
+    Args:
+        channels: kernels of each stage (paper: 48, 96, 192, 384).
+        convs: 3x3 convolutions a stage (paper: 3).
+        in_channels: image channels.
+        padding_mode: as of ``torch.nn.Conv2d``.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], convs: int = 3, in_channels: int = 1, padding_mode: str = "zeros"
+    ):
+        super().__init__()
+        if not channels or convs < 1:
+            raise ValueError("an encoder needs at least one stage and one convolution a stage")
+        inputs = [in_channels, *channels[:-1]]
+        self.stages = nn.ModuleList(
+            _stage(i, o, convs, padding_mode) for i, o in zip(inputs, channels, strict=True)
+        )
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Image (N, C, H, W) to one feature map a stage, the k-th at 1 / 2^k of the resolution."""
+        features, x = [], image
+        for k, stage in enumerate(self.stages):
+            x = stage(self.pool(x) if k else x)
+            features.append(x)
+        return features
+
+
+class UNetGenerator(nn.Module):
+    """U-Net (Ronneberger et al. 2015) that maps an image to a changed image of the same size.
+
+    Args:
+        channels: kernels at each stage, finest first; depth = ``len(channels) - 1`` (paper: 48, 96, 192, 384).
+        convs: 3x3 convolutions a stage (paper: 3).
+        in_channels: image channels.
+        output: ``"image"`` (the last layer is the image) or ``"residual"`` (it is added to the input, and starts
+            at zero, so that an untrained generator changes nothing).
+        padding_mode: as of ``torch.nn.Conv2d``.
+
+    Raises:
+        ValueError: for an unknown ``output``, or (in ``forward``) an image whose sides 2^depth does not divide.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (48, 96, 192, 384),
+        convs: int = 3,
+        in_channels: int = 1,
+        output: str = "residual",
+        padding_mode: str = "zeros",
+    ):
+        super().__init__()
+        if output not in OUTPUTS:
+            raise ValueError(f"output is {output!r}; choose one of {', '.join(OUTPUTS)}")
+        self.residual = output == "residual"
+        self.encoder = UNetEncoder(channels, convs, in_channels, padding_mode)
+        pairs = list(zip(channels[::-1], channels[-2::-1], strict=False))
+        self.reduce = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for coarse, fine in pairs)
+        self.decoder = nn.ModuleList(_stage(2 * fine, fine, convs, padding_mode) for _, fine in pairs)
+        self.head = nn.Conv2d(channels[0], in_channels, 1)
+        # A constant start inside the range (0 change, or mid-grey): a clamped pixel would pass no gradient.
+        nn.init.zeros_(self.head.weight) if self.residual else nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.constant_(self.head.bias, 0.0 if self.residual else 0.5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (N, C, H, W) in [0, 1] to the changed image, same shape, clamped to [0, 1]."""
+        step = 2 ** len(self.decoder)
+        if image.shape[-1] % step or image.shape[-2] % step:
+            raise ValueError(f"image is {tuple(image.shape[-2:])} pixels; both sides must be multiples of {step}")
+        *skips, x = self.encoder(image)
+        for reduce, stage, skip in zip(self.reduce, self.decoder, skips[::-1], strict=True):
+            # 1x1 before up-sampling: the two commute, and it is four times cheaper on the coarse grid.
+            x = interpolate(reduce(x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = stage(torch.cat([skip, x], dim=1))
+        out = self.head(x).float()
+        return (image + out if self.residual else out).clamp(0.0, 1.0)
+
+
+def _stage(in_channels: int, out_channels: int, convs: int, padding_mode: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(convs):
+        conv = nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
+        nn.init.kaiming_normal_(conv.weight, a=0.2, nonlinearity="leaky_relu")
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
