@@ -25,7 +25,7 @@ from utils.errors import UserError
 
 VERSION = 1  # raise it when the content of a piece changes: older pieces are then made anew
 AIR = -1024.0  # scanners fill the corners outside their field of view with lower values; those are no tissue
-POOL_FROM = 8  # scans; fewer are done before worker processes have started
+POOL_FROM = 16  # scans; fewer are done before worker processes have started
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from scipy.ndimage import map_coordinates
 
 from datamodules import lidc_pieces
@@ -239,7 +241,8 @@ def test_killed_preparation_leaves_only_whole_pieces(tree, tmp_path):
     assert resumed.digest() == fresh.digest()
 
 
-def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path):
+def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(lidc_pieces, "POOL_FROM", 1)
     window = Window(45.0, 64, 8)
 
     def jobs(name):
@@ -248,7 +251,6 @@ def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path):
             for s in scans
         ]
 
-    assert len(scans) >= lidc_pieces.POOL_FROM
     alone, together = list(prepare_scans(jobs("one"), 1)), list(prepare_scans(jobs("two"), 2))
     for a, b in zip(alone, together, strict=True):
         for field in dataclasses.fields(Piece):
@@ -289,6 +291,21 @@ def test_margin_is_what_the_slice_has():
     for extra, margin in ((0, 0), (1.9, 0), (2, 1), (7, 3), (400, 8)):
         assert real_margin((1000, 1000), (63.0 + extra, 500.0), 2.0, window) == margin
     assert real_margin((1000, 1000), (20.0, 500.0), 2.0, window) == 0
+
+
+def test_config_gives_the_paper_cohort(root, tree, tmp_path):
+    base, lidc = (OmegaConf.load(root / "conf" / "data" / f"{name}.yaml") for name in ("base", "lidc"))
+    few = {"test_fraction": 0.34, "val_fraction": 0.5}  # nine patients
+    values = {
+        "data": {"dicom_root": str(tree), **few},
+        "seed": 3,
+        "paths": {"cache": str(tmp_path / "cache")},
+    }
+    module = instantiate(OmegaConf.merge(base, lidc, values).data)
+    module.setup()
+    assert (module.min_readers, module.fov_mm, module.seed) == (3, 45.0, 3)
+    assert len(module.train_cases) + len(module.val_cases) + len(module.test_cases) == len(module.cases)
+    assert next(iter(module.train_dataloader()))["mask"].shape[1:] == (1, 64, 64)
 
 
 @pytest.mark.parametrize(("make", "words"), [(False, "is absent"), (True, "no DICOM series")])
