@@ -36,7 +36,9 @@ class CycleAMGAN(pl.LightningModule):
         generator: arguments of :class:`networks.UNetGenerator`.
         discriminator: arguments of :class:`networks.PairedPatchDiscriminator`.
         classifier: the explained network, image to logits (N, 2); frozen here.
+        selector: a classifier that the generators never see; it helps to choose checkpoints and is in none.
         terms: the generators' loss, by name; each is logged as ``loss/<name>``, unweighted.
+            A term that is None is left out.
         lr, lr_discriminator, betas: of the two Adam optimisers.
         discriminator_augment: change of the images that the discriminators see, fake and real (paper: none).
         ema: decay of the running average of the generators' weights, which explains; 0 switches it off (paper).
@@ -49,7 +51,8 @@ class CycleAMGAN(pl.LightningModule):
         generator: Mapping,
         discriminator: Mapping,
         classifier: nn.Module,
-        terms: Mapping[str, Term] | None = None,
+        selector: nn.Module | None = None,
+        terms: Mapping[str, Term | None] | None = None,
         lr: float = 2e-4,
         lr_discriminator: float = 2e-4,
         betas: Iterable[float] = (0.5, 0.99),
@@ -76,7 +79,9 @@ class CycleAMGAN(pl.LightningModule):
         self.d_pos, self.d_neg = PairedPatchDiscriminator(**discriminator), PairedPatchDiscriminator(**discriminator)
         self.average = nn.ModuleDict({"pos": _frozen(self.g_pos), "neg": _frozen(self.g_neg)}) if ema else None
         self.classifier = classifier.eval().requires_grad_(False)
-        self.terms = dict(terms or {})
+        # In a tuple, the selector is no submodule: it is neither trained nor saved.
+        self._selector = (selector.eval().requires_grad_(False),) if selector else ()
+        self.terms = {name: term for name, term in (terms or {}).items() if term is not None}
         self.discriminator_augment = discriminator_augment
 
     def train(self, mode: bool = True) -> "CycleAMGAN":
@@ -84,6 +89,11 @@ class CycleAMGAN(pl.LightningModule):
         super().train(mode)
         self.classifier.eval()
         return self
+
+    @property
+    def selector(self) -> nn.Module | None:
+        """The selector, on this module's device."""
+        return self._selector[0].to(self.device) if self._selector else None
 
     # ------------------------------------------------------------------------------------------ explanation
 
@@ -137,6 +147,10 @@ class CycleAMGAN(pl.LightningModule):
             step = GeneratorStep(x_a, x_pos, x_neg, *cycles, *answers, self.classifier, uniform)
             values = {name: self._logged(f"loss/{name}", term.function(step), len(x_a)) for name, term in self.terms.items()}
         return self._logged("loss/generator", sum(self.terms[k].weight * v for k, v in values.items()), len(x_a))
+
+    def validation_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
+        """G-(x) and G+(x), for the callbacks that watch them."""
+        return self.generate(batch["image"])._asdict()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generators, Adam for the discriminators."""
