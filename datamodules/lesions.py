@@ -10,7 +10,7 @@ nearest the lesion's midpoint, and the midpoint is the mean of the readers' cent
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from matplotlib.path import Path as Polygon
@@ -74,10 +74,19 @@ class Lesion:
         return float(np.median(self.malignancies))
 
 
-@functools.lru_cache(maxsize=4)
 def load_lesions(min_readers: int = MIN_READERS) -> tuple[Lesion, ...]:
     """Every lesion of LIDC's 1018 scans, included or not, ordered by scan and then by z."""
-    return tuple(lesion for scan in load_scans() for lesion in find_lesions(scan, min_readers))
+    if min_readers == MIN_READERS:
+        return _all_lesions()
+    return tuple(
+        replace(lesion, excluded_because=_excluded_because(lesion.n_readers, lesion.label, min_readers))
+        for lesion in _all_lesions()
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _all_lesions() -> tuple[Lesion, ...]:
+    return tuple(lesion for scan in load_scans() for lesion in find_lesions(scan))
 
 
 def find_lesions(scan: Scan, min_readers: int = MIN_READERS) -> list[Lesion]:

@@ -11,6 +11,7 @@ from datamodules.lesions import (
     find_lesions,
     interpolation,
     lesion_mask,
+    load_lesions,
     slice_consensus,
 )
 
@@ -131,3 +132,13 @@ def test_diameter_of_a_square():
 
     square = Contour(np.array([[0, 0], [0, 4], [3, 4], [3, 0]]), 0.0, 0, True)
     assert diameter_mm(Annotation(1, 1, (square,), *[3] * 9), pixel_spacing=0.5) == pytest.approx(2.5)
+
+
+def test_loading_with_another_threshold_equals_finding_with_it():
+    scan = load_scans()[2]
+    loaded = [lesion for lesion in load_lesions(4) if lesion.scan_id == scan.scan_id]
+    found = find_lesions(scan, 4)
+    assert [(le.lesion_id, le.excluded_because) for le in loaded] == [
+        (le.lesion_id, le.excluded_because) for le in found
+    ]
+    assert len({le.included for le in load_lesions(4)}) == 2
