@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
-VERSION = 1
+VERSION = 2
 ABSENT = 6  # LIDC's calcification rating "absent"; 1 popcorn, 2 laminated, 3 solid, 4 non-central, 5 central
 POPCORN, LAMINATED, SOLID, NON_CENTRAL, CENTRAL = range(1, 6)
 AIR_HU, MUSCLE_HU, FAT_HU = -1000.0, 50.0, -95.0
@@ -79,13 +79,14 @@ class Wall:
 
 @dataclass(frozen=True)
 class Nodule:
-    """Densities of one lesion: solid and ground-glass HU, solid share, edge width (mm), calcification share, pattern and HU."""
+    """Densities of one lesion: solid and ground-glass HU, solid share, inset and width of the edge (mm), share of calcium, its pattern and HU."""
 
     solid_hu: float
+    inset: float
     glass_hu: float
     solid_share: float
     edge: float
-    calcified: float
+    calcium: float
     pattern: int
     calcium_hu: float
     ripple: float
@@ -124,11 +125,11 @@ def draw_scene(finding: Finding, seed: int = 0, view: int = 0) -> Scene:
     number = scene_seed(seed, finding.lesion_id, view)
     rng = np.random.default_rng(number)
     distance = signed_distance(finding.fraction, finding.spacing)
-    lung = float(np.clip(rng.normal(-862, 38), -945, -745))
+    lung = float(np.clip(rng.normal(-870, 46), -955, -740))
     wall = draw_wall(rng, finding, distance)
     tubes = [*vessel_trees(rng, finding), *attached_vessels(rng, finding, distance), *spicules(rng, finding, distance)]
     return Scene(
-        finding=finding, seed=number, scanner=draw_scanner(rng, finding), lung_hu=lung, lung_texture=rng.uniform(6, 22),
+        finding=finding, seed=number, scanner=draw_scanner(rng, finding), lung_hu=lung, lung_texture=rng.uniform(8, 26),
         gradient=rng.normal(0, 0.7, 2), emphysema=max(0.0, rng.normal(-0.6, 0.6)), tubes=np.array(tubes, float).reshape(-1, 9),
         airways=draw_airways(rng), fissure=draw_fissure(rng), wall=wall, nodule=draw_nodule(rng, finding, lung),
         distance=distance)  # fmt: skip
@@ -136,11 +137,11 @@ def draw_scene(finding: Finding, seed: int = 0, view: int = 0) -> Scene:
 
 def draw_scanner(rng: np.random.Generator, finding: Finding) -> Scanner:
     """Soft to sharp kernels: the sharper, the noisier and the finer the grain; thin slices are noisier."""
-    sharp = rng.beta(1.1, 1.4)
-    noise = np.exp(rng.normal(np.log(13 + 28 * sharp), 0.35)) * (2.0 / max(finding.thickness, 0.8)) ** 0.3
+    sharp = rng.beta(1.0, 1.3)
+    noise = np.exp(rng.normal(np.log(15 + 32 * sharp), 0.45)) * (2.0 / max(finding.thickness, 0.8)) ** 0.3
     return Scanner(
-        blur=rng.uniform(0.9, 1.15) * (0.68 - 0.3 * sharp), sharpen=max(0.0, 1.1 * sharp - 0.25) * rng.uniform(0.5, 1.2),
-        noise=noise, noise_scale=1.15 - 0.6 * sharp, streak=rng.beta(1.2, 2.0) * 3, streak_angle=rng.normal(0, 0.5),
+        blur=rng.uniform(0.9, 1.15) * (0.68 - 0.3 * sharp), sharpen=max(0.0, 1.1 * sharp - 0.25) * rng.uniform(0.4, 1.0),
+        noise=noise, noise_scale=1.5 - 0.75 * sharp + rng.normal(0, 0.12), streak=rng.beta(1.2, 2.0) * 3, streak_angle=rng.normal(0, 0.5),
         offset=rng.normal(0, 8))  # fmt: skip
 
 
@@ -149,14 +150,23 @@ def draw_nodule(rng: np.random.Generator, finding: Finding, lung_hu: float) -> N
     votes = np.array(finding.calcification)
     calcified = float(np.mean(votes != ABSENT))
     patterns = votes[votes != ABSENT]
+    size = np.sqrt(max((finding.fraction >= 0.5).sum((1, 2)).max(), 9)) * finding.spacing
     solid = float(np.clip((finding.texture - 1) / 3.6 + rng.normal(0, 0.05), 0, 1))
     return Nodule(
-        solid_hu=rng.normal(38, 20) + 25 * finding.contrast * rng.random(),
+        solid_hu=rng.normal(46, 18) + 25 * finding.contrast * rng.random() - rng.exponential(8 + 350 / size**1.5),
+        inset=rng.normal(0.14, 0.18),
         glass_hu=lung_hu + rng.uniform(180, 420), solid_share=solid,
-        edge=0.16 * (5 - finding.margin) * rng.uniform(0.7, 1.4) + 0.12, calcified=calcified,
+        edge=0.16 * (5 - finding.margin) * rng.uniform(0.7, 1.4) + 0.12, calcium=calcium_share(rng, calcified),
         pattern=int(rng.choice(patterns)) if len(patterns) else ABSENT,
-        calcium_hu=float(np.exp(rng.normal(6.25, 0.35))), ripple=rng.uniform(4, 18),
-        bubbles=int(rng.poisson(1.2)) if rng.random() < 0.15 else 0)  # fmt: skip
+        calcium_hu=float(np.exp(rng.normal(6.5, 0.45))), ripple=rng.uniform(4, 18),
+        bubbles=int(rng.poisson(2)) if rng.random() < 0.1 else 0)  # fmt: skip
+
+
+def calcium_share(rng: np.random.Generator, votes: float) -> float:
+    """How much of the rated pattern is calcium: nearly all where most readers saw it, a little where few did."""
+    if votes > 0.55:
+        return 1.0 if rng.random() < 0.85 else 0.3
+    return votes * rng.uniform(0, 0.9)
 
 
 def draw_fissure(rng: np.random.Generator) -> np.ndarray | None:
@@ -169,7 +179,7 @@ def draw_fissure(rng: np.random.Generator) -> np.ndarray | None:
 
 def draw_airways(rng: np.random.Generator) -> np.ndarray:
     """A few bronchi, each a tube whose wall is drawn around an air-filled lumen."""
-    return np.array([_airway(rng) for _ in range(rng.poisson(0.7))], float).reshape(-1, 9)
+    return np.array([_airway(rng) for _ in range(rng.poisson(0.35))], float).reshape(-1, 9)
 
 
 def _airway(rng: np.random.Generator) -> np.ndarray:
@@ -177,17 +187,17 @@ def _airway(rng: np.random.Generator) -> np.ndarray:
     way *= rng.uniform(8, 16) / np.linalg.norm(way)
     radius = np.exp(rng.normal(0.25, 0.35))
     centre = np.array([*middle, 0.0])
-    return np.array([*(centre - way), *(centre + way), radius, radius * rng.uniform(0.7, 1), rng.uniform(-350, -50)])
+    return np.array([*(centre - way), *(centre + way), radius, radius * rng.uniform(0.7, 1), rng.uniform(-500, -200)])
 
 
 def vessel_trees(rng: np.random.Generator, finding: Finding) -> list[np.ndarray]:
     """Branching vessels of varied calibre that fan out from the hilum's side through the slab around the slice."""
     heading = rng.uniform(0, 2 * np.pi)
-    count = rng.poisson(np.exp(rng.normal(np.log(26), 0.4)))
+    count = rng.poisson(np.exp(rng.normal(np.log(38), 0.45)))
     tubes: list[np.ndarray] = []
     for _ in range(count):
         start = np.array([*rng.uniform(-REACH_MM, REACH_MM, 2), rng.uniform(-14, 14)])
-        radius = float(np.clip(np.exp(rng.normal(-0.62, 0.5)), 0.22, 3.0))
+        radius = float(np.clip(np.exp(rng.normal(-0.75, 0.55)), 0.2, 3.0))
         angle = heading + rng.normal(0, 0.9)
         way = np.array([np.sin(angle), np.cos(angle), rng.normal(0, 0.8)])
         tubes += branch(rng, start, way, radius, vessel_hu(rng, finding), depth=2)
@@ -199,15 +209,15 @@ def vessel_hu(rng: np.random.Generator, finding: Finding) -> float:
     return rng.normal(45, 15) + (rng.uniform(0, 180) if finding.contrast else 0)
 
 
-def branch(rng, start, way, radius, hu, depth, steps: int = 7) -> list[np.ndarray]:
+def branch(rng, start, way, radius, hu, depth, steps: int = 8) -> list[np.ndarray]:
     """A wandering tapering vessel and its daughters, as tubes."""
     tubes, point, way = [], start, way / np.linalg.norm(way)
     for _ in range(steps):
-        following = point + way * rng.uniform(2.5, 5)
+        following = point + way * rng.uniform(2, 4)
         thinner = max(radius * rng.uniform(0.88, 1.0), 0.2)
         tubes.append(np.array([*point, *following, radius, thinner, hu]))
         point, radius = following, thinner
-        way = turn(rng, way, 0.22)
+        way = turn(rng, way, 0.3)
         if depth and radius > 0.3 and rng.random() < 0.2:
             tubes += branch(rng, point, turn(rng, way, 0.7), radius * rng.uniform(0.55, 0.8), hu, depth - 1, steps - 2)
     return tubes
@@ -235,10 +245,14 @@ def spicules(rng, finding: Finding, distance: np.ndarray) -> list[np.ndarray]:
     rated = finding.spiculation - 1
     size = np.sqrt((finding.fraction.max(0) >= 0.5).sum()) * finding.spacing
     tubes = []
-    for _ in range(rng.poisson(2.2 * rated * np.clip(size / 10, 0.4, 2))):
+    for _ in range(rng.poisson((0.5 + 4 * rated) * np.clip(size / 10, 0.4, 2))):
         point, out = boundary_point(rng, finding, distance)
-        tip = point + turn(rng, np.array([*out, 0.0]), 0.35)[:2] * rng.gamma(2, 0.8 + 0.5 * rated)
-        tubes.append(np.array([*(point - out), 0, *tip, rng.normal(0, 0.5), rng.uniform(0.35, 0.6), 0.2, rng.uniform(-150, 30)]))
+        way, length = turn(rng, np.array([*out, 0.0]), 0.35), rng.gamma(2, 0.7 + 0.45 * rated)
+        middle = np.array([*point, 0.0]) + 0.5 * length * way
+        tip = middle + 0.5 * length * turn(rng, way, 0.3)
+        foot, hu = np.array([*(point - out), 0.0]), rng.uniform(-250, 40)
+        tubes.append(np.array([*foot, *middle, rng.uniform(0.4, 0.75), 0.35, hu]))
+        tubes.append(np.array([*middle, *tip, 0.35, 0.15, hu]))
     return tubes
 
 
@@ -268,18 +282,18 @@ def outward(position: tuple[float, float]) -> tuple[np.ndarray, float]:
 def draw_wall(rng, finding: Finding, distance: np.ndarray) -> Wall | None:
     """Chest wall, mediastinum or diaphragm beside the lesion, likelier the nearer the lesion lies to the lung's border."""
     direction, depth = outward(finding.position)
-    if rng.random() > np.clip(0.25 + 0.55 * depth, 0.3, 0.85):
+    if rng.random() > np.clip(0.35 + 0.6 * depth, 0.4, 0.95):
         return None
     direction = rotate(direction, rng.normal(0, 0.6))
     reach = support(finding, distance, direction)
-    gap = rng.normal(-0.8, 0.7) if rng.random() < 0.22 else rng.gamma(1.6, 7.0)
+    gap = rng.normal(-1.0, 0.9) if rng.random() < 0.3 else rng.gamma(1.3, 6.0)
     kind = rng.choice(["chest", "mediastinum", "diaphragm"], p=medial_share(finding.position, direction))
     radius = rng.uniform(45, 140) if kind == "chest" else rng.choice([-1, 1]) * rng.uniform(20, 120)
     tilt = rng.normal(0, {"chest": 0.25, "mediastinum": 0.3, "diaphragm": 1.0}[kind])
     return Wall(
         direction, reach + gap, radius, tilt, str(kind), draw_ribs(rng) if kind == "chest" else np.zeros((0, 5)),
         draw_organs(rng, finding, direction, reach + gap) if kind == "mediastinum" else np.zeros((0, 4)),
-        rng.normal(55, 15), rng.uniform(0, 0.6) if kind != "diaphragm" else 0.0)  # fmt: skip
+        rng.normal(45, 15), rng.uniform(0, 0.9) if kind != "diaphragm" else 0.0)  # fmt: skip
 
 
 def medial_share(position: tuple[float, float], direction: np.ndarray) -> list[float]:
@@ -404,8 +418,15 @@ def parenchyma(scene: Scene, rng, rows, columns) -> np.ndarray:
     shape, pixel = (rows.size, columns.size), scene.finding.spacing
     image = scene.lung_hu + scene.gradient[0] * rows + scene.gradient[1] * columns
     image = image + scene.lung_texture * (smooth_field(rng, shape, 2.5 / pixel) + 0.8 * smooth_field(rng, shape, 0.8 / pixel))
+    image = image + strands(rng, shape, pixel) * rng.gamma(2.0, 45.0) + strands(rng, shape, pixel) * rng.gamma(2.0, 45.0)
     holes = np.clip(smooth_field(rng, shape, 2.0 / pixel) - 0.6, 0, 1)
     return image + scene.emphysema * holes * (-960 - image)
+
+
+def strands(rng, shape: tuple[int, int], pixel: float) -> np.ndarray:
+    """Fine vessels and septa too small to draw one by one: broken curved lines, values in [0, 1]."""
+    line = np.exp(-((smooth_field(rng, shape, rng.uniform(1.2, 2.5) / pixel) / rng.uniform(0.12, 0.3)) ** 2))
+    return line * np.clip(0.3 + 0.9 * smooth_field(rng, shape, 1.5 / pixel), 0, 1.5)
 
 
 def add_fissure(image: np.ndarray, fissure: np.ndarray | None, rows, columns) -> None:
@@ -430,7 +451,7 @@ def add_airways(image: np.ndarray, airways: np.ndarray, levels: np.ndarray, spac
     """A soft wall of about 0.8 mm around an air-filled lumen."""
     for tube in airways:
         outer = tube.copy()
-        outer[6:8] += 0.8
+        outer[6:8] += 0.6
         window, rows, columns = tube_window(outer, image.shape[0], spacing)
         if rows.size and columns.size:
             blend(image[window], tube_coverage(rows, columns, levels[1], outer, spacing), tube[8])
@@ -457,10 +478,19 @@ def tube_window(tube: np.ndarray, size: int, spacing: float):
 
 def add_nodule(image: np.ndarray, scene: Scene, rng, levels: np.ndarray) -> None:
     """Blend the lesion: coverage from the outline averaged over the slab, density from the ratings."""
-    planes = [lesion_distance(scene, level, image.shape[0]) for level in levels]
+    ragged = roughness(scene, rng, image.shape) - scene.nodule.inset
+    planes = [lesion_distance(scene, level, image.shape[0]) + ragged for level in levels]
     cover = np.mean([edge_profile(plane, scene.nodule.edge) for plane in planes], 0)
     density = nodule_density(scene, rng, planes[1])
     blend(image, cover, density)
+
+
+def roughness(scene: Scene, rng, shape: tuple[int, int]) -> np.ndarray:
+    """Displacement (mm) of the edge below what readers draw: more for ill-defined, spiculated, lobulated lesions."""
+    item, pixel = scene.finding, scene.finding.spacing
+    fine = 0.12 + 0.08 * (5 - item.margin) + 0.12 * (item.spiculation - 1)
+    coarse = 0.08 + 0.06 * (item.lobulation - 1)
+    return fine * smooth_field(rng, shape, 0.7 / pixel) + coarse * smooth_field(rng, shape, 1.8 / pixel)
 
 
 def edge_profile(distance: np.ndarray, width: float) -> np.ndarray:
@@ -512,14 +542,13 @@ def solid_part(share: float, depth: np.ndarray, field_: np.ndarray) -> np.ndarra
 
 def calcium(nodule: Nodule, depth: np.ndarray, field_: np.ndarray) -> np.ndarray:
     """Share of calcium per pixel: votes decide how much, the rated pattern where."""
-    if nodule.calcified == 0:
+    if nodule.calcium == 0:
         return np.zeros_like(depth)
     soft = lambda x: 1 / (1 + np.exp(-np.clip(x, -8, 8) * 4))  # noqa: E731
     pattern = {
         POPCORN: soft(field_ - 0.2), LAMINATED: 0.5 + 0.5 * np.cos(depth * 9), CENTRAL: soft((depth - 0.45) * 5),
         NON_CENTRAL: soft(field_ - 0.3) * soft((0.8 - depth) * 5)}.get(nodule.pattern, np.ones_like(depth))  # fmt: skip
-    strength = 1.0 if nodule.calcified > 0.55 else 0.35 * nodule.calcified / 0.5
-    return pattern * strength
+    return pattern * nodule.calcium
 
 
 def hollow(hu: np.ndarray, scene: Scene, rng, depth: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -531,7 +560,7 @@ def hollow(hu: np.ndarray, scene: Scene, rng, depth: np.ndarray, distance: np.nd
         for _ in range(scene.nodule.bubbles):
             row, column = inner[rng.integers(len(inner))]
             gap = np.hypot(*np.ogrid[-row:hu.shape[0] - row, -column:hu.shape[1] - column]) * scene.finding.spacing  # fmt: skip
-            hu = hu + edge_profile(rng.uniform(0.5, 1.6) - gap, 0.25) * (-880 - hu)
+            hu = hu + edge_profile(rng.uniform(0.4, 1.1) - gap, 0.25) * (rng.uniform(-850, -300) - hu)
     return hu
 
 
