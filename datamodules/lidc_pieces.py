@@ -93,10 +93,9 @@ class Job:
 
 
 def prepare_scans(jobs: Iterable[Job], workers: int | None = None) -> Iterator[Piece]:
-    """The pieces of all jobs in their order; those already on disk are read, the others made by `workers`
-    processes.
+    """The pieces of all jobs in their order; those already on disk are read, the others made.
 
-    workers: None means every core. Shows a progress bar. Raises UserError where pieces cannot be written or a
+    workers: number of processes, None means every core. Shows a progress bar. Raises UserError where pieces cannot be written or a
     process was killed; what is done by then is kept.
     """
     jobs = list(jobs)
@@ -202,7 +201,8 @@ def cut(hu: np.ndarray, lesion: Lesion, window: Window) -> tuple[np.ndarray, np.
         interpolation(length, c, step, window.side, extend=True)
         for length, c in zip(hu.shape, centre, strict=True)
     )
-    pixels = rows @ np.maximum(hu, AIR) @ columns.T
+    used = [np.flatnonzero(weights.any(axis=0)) for weights in (rows, columns)]
+    pixels = rows[:, used[0]] @ np.maximum(hu[np.ix_(*used)], AIR) @ columns[:, used[1]].T
     mask = lesion_mask(lesion, window.fov_mm, window.size, window.margin)
     return pixels.astype(np.float32), mask, real_margin(hu.shape, centre, step, window)
 
