@@ -15,8 +15,18 @@ def test_a_disc_is_measured_beside_a_chest_wall(radius):
     assert size.estimate_diameter(image, 0.7) == pytest.approx(2 * radius * 0.7, rel=0.08)
 
 
-def test_nothing_dense_has_no_size():
-    assert size.estimate_diameter(np.full((64, 64), 0.1), 0.7) == 0
+def test_real_nodules_are_measured_about_as_readers_outline_them(real_data):
+    sitk = pytest.importorskip("SimpleITK")
+    folder = real_data / "real_nodules" / "volumes"
+    estimated, outlined = [], []
+    for path in sorted(folder.glob("*_ct.nii.gz")):
+        ct, mask = (
+            sitk.GetArrayFromImage(sitk.ReadImage(str(path).replace("_ct", f"_{k}")))[25]
+            for k in ("ct", "mask")
+        )
+        estimated.append(size.estimate_diameter(np.clip((ct + 1000) / 1400, 0, 1), 1.0))
+        outlined.append(2 * np.sqrt((mask > 0).sum() / np.pi))
+    assert np.corrcoef(np.log(estimated), np.log(outlined))[0, 1] > 0.85
 
 
 def test_known_diameters_are_used_and_missing_ones_estimated_for_all():
