@@ -95,8 +95,8 @@ class Job:
 def prepare_scans(jobs: Iterable[Job], workers: int | None = None) -> Iterator[Piece]:
     """The pieces of all jobs in their order; those already on disk are read, the others made.
 
-    workers: number of processes, None means every core. Shows a progress bar. Raises UserError where pieces cannot be written or a
-    process was killed; what is done by then is kept.
+    workers: number of processes, None means every core. Shows a progress bar. Raises UserError where pieces
+    cannot be written or a process was killed; what is done by then is kept.
     """
     jobs = list(jobs)
     pending = [job for job in jobs if Piece.load(job.path) is None]
