@@ -98,5 +98,5 @@ def _stage(in_channels: int, out_channels: int, convs: int, padding_mode: str) -
         conv = nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
         nn.init.kaiming_normal_(conv.weight, a=0.2, nonlinearity="leaky_relu")
         nn.init.zeros_(conv.bias)
-        layers += [conv, nn.LeakyReLU(0.2)]
+        layers += [conv, nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers)
