@@ -100,7 +100,7 @@ def test_evaluation_sees_the_centred_window_in_order():
         batches = list(loader)
         assert torch.equal(torch.cat([batch["image"] for batch in batches]), cases.window()[0])
         assert torch.equal(torch.cat([batch["mask"] for batch in batches]), cases.window()[1])
-        assert sum((batch["case_id"] for batch in batches), []) == cases.case_id.tolist()
+        assert [name for batch in batches for name in batch["case_id"]] == cases.case_id.tolist()
 
 
 def test_shift_crops_within_each_cases_margin_and_moves_the_mask_alike():

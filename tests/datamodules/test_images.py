@@ -38,10 +38,14 @@ def test_volumes_give_central_or_named_slice_with_row_and_column_spacing(tmp_pat
 
 
 def test_orientation_is_brought_to_one(tmp_path, volume):
-    flipped = np.ascontiguousarray(volume[:, ::-1, ::-1])  # stored left to right and back to front, as many NIfTI are
+    flipped = np.ascontiguousarray(
+        volume[:, ::-1, ::-1]
+    )  # stored left to right and back to front, as many NIfTI are
     path = write_itk(tmp_path / "ras.nii.gz", flipped, direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
     np.testing.assert_array_equal(read_image(path, 1).pixels, volume[1])
-    head_first = write_itk(tmp_path / "lpi.mha", np.ascontiguousarray(volume[::-1]), direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))
+    head_first = write_itk(
+        tmp_path / "lpi.mha", np.ascontiguousarray(volume[::-1]), direction=(1, 0, 0, 0, 1, 0, 0, 0, -1)
+    )
     np.testing.assert_array_equal(read_image(head_first, 1).pixels, volume[1])
     sagittal = np.ascontiguousarray(volume.transpose(2, 0, 1))  # third axis runs right to left
     path = write_itk(tmp_path / "sagittal.mha", sagittal, (0.8, 2.5, 0.7), (0, 0, 1, 1, 0, 0, 0, 1, 0))
@@ -64,10 +68,15 @@ def test_npy_and_2d_files(tmp_path, volume):
 def test_eight_bits_are_scaled_by_the_range(tmp_path, suffix):
     grey = np.arange(0, 252, 6, dtype=np.uint8).reshape(6, 7)
     path = tmp_path / f"g{suffix}"
-    {".png": lambda: Image.fromarray(grey).save(path), ".npy": lambda: np.save(path, grey),
-     ".mha": lambda: write_itk(path, grey)}[suffix]()
+    {
+        ".png": lambda: Image.fromarray(grey).save(path),
+        ".npy": lambda: np.save(path, grey),
+        ".mha": lambda: write_itk(path, grey),
+    }[suffix]()
     np.testing.assert_allclose(read_image(path).pixels, grey / 255 * 1400 - 1000, atol=1e-3)
-    np.testing.assert_allclose(read_image(path, hu_range=(-1350, 150)).pixels, grey / 255 * 1500 - 1350, atol=1e-3)
+    np.testing.assert_allclose(
+        read_image(path, hu_range=(-1350, 150)).pixels, grey / 255 * 1500 - 1350, atol=1e-3
+    )
 
 
 def test_sixteen_bit_png_spans_the_range_too(tmp_path):
@@ -118,12 +127,16 @@ def test_masks_may_be_binary_fractions_or_255(tmp_path):
     assert read_mask(tmp_path / "share.npy").pixels.max() == 0.25
 
 
-@pytest.mark.parametrize("shape, spacing", [((50, 60), (0.8, 0.6)), ((51, 51), (1.0, 1.0)), ((80, 45), (0.6, 1.1))])
+@pytest.mark.parametrize(
+    "shape, spacing", [((50, 60), (0.8, 0.6)), ((51, 51), (1.0, 1.0)), ((80, 45), (0.6, 1.1))]
+)
 def test_cut_is_bilinear_around_the_centre(shape, spacing):
     pixels = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     centre, pixel_mm, rim = (shape[0] / 2 - 1.3, shape[1] / 2 + 0.4), 0.35, 3
     out = cut(pixels, spacing, centre, pixel_mm, rim)
-    oracle = RegularGridInterpolator([np.arange(count) * size for count, size in zip(shape, spacing, strict=True)], pixels)
+    oracle = RegularGridInterpolator(
+        [np.arange(count) * size for count, size in zip(shape, spacing, strict=True)], pixels
+    )
     mm = (np.arange(70) - 34.5) * pixel_mm
     rows, columns = np.meshgrid(centre[0] * spacing[0] + mm, centre[1] * spacing[1] + mm, indexing="ij")
     np.testing.assert_allclose(out, oracle(np.stack([rows, columns], -1)), atol=1e-4)
@@ -193,7 +206,9 @@ def test_truncated_files_are_named(tmp_path, volume):
     np.save(tmp_path / "v.npy", volume)
     for suffix in (".nii", ".nii.gz", ".mha", ".nrrd"):
         write_itk(tmp_path / f"v{suffix}", volume)
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99), dtype=np.uint8)).save(tmp_path / "v.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99), dtype=np.uint8)).save(
+        tmp_path / "v.png"
+    )
     for path in sorted(tmp_path.iterdir()):
         whole = path.read_bytes()
         for kept in (len(whole) - 60, len(whole) // 2, 100):
@@ -210,7 +225,9 @@ def test_other_slips_are_named(tmp_path, volume):
     for index in (5, -1):
         with pytest.raises(UserError, match=f"no slice {index}; its slices are 0 to 4"):
             read_image(tmp_path / "v.npy", index)
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 3), np.uint8), isVector=True), str(tmp_path / "rgb.mha"))
+    sitk.WriteImage(
+        sitk.GetImageFromArray(np.zeros((4, 5, 3), np.uint8), isVector=True), str(tmp_path / "rgb.mha")
+    )
     with pytest.raises(UserError, match="3 channels"):
         read_image(tmp_path / "rgb.mha")
     for wrong in (np.array([[0, 3]]), np.array([[-1.0, 1.0]]), np.array([[0.0, 255.0]])):
