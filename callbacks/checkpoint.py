@@ -9,31 +9,33 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on.
+class _Movable(ModelCheckpoint):
+    """A resumed run may lie in another folder than the one it continues: what was saved there counts as saved here,
+    provided that the file was copied (`utils.runs.adopt`)."""
 
-    A resumed run may lie in another folder than the one it continues: what was best there is taken over, provided
-    that its file was copied (`utils.runs.adopt`).
-    """
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over scores and file names, not the folder."""
+        super().load_state_dict(_moved(state_dict, self.dirpath))
+
+
+class LastCheckpoint(_Movable):
+    """Writes `last.ckpt` in `dirpath` after every epoch."""
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
+class BestCheckpoint(_Movable):
+    """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on."""
 
     def __init__(self, dirpath: str, monitor: str, mode: str = "max", min_epochs: int | None = None) -> None:
-        super().__init__(
-            dirpath,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        options = {"monitor": monitor, "mode": mode, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        super().__init__(dirpath, filename="best", **options)
         self.min_epochs = min_epochs or 0
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Any = None) -> bool:
         """Whether this epoch is the best so far, and late enough to count."""
         return trainer.current_epoch + 1 >= self.min_epochs and super().check_monitor_top_k(trainer, current)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best score; its file is expected under the same name in this run's folder."""
-        super().load_state_dict(_moved(state_dict, self.dirpath))
 
 
 def _moved(state: dict[str, Any], dirpath: str) -> dict[str, Any]:
@@ -50,9 +52,15 @@ def _moved(state: dict[str, Any], dirpath: str) -> dict[str, Any]:
 class LateEarlyStopping(EarlyStopping):
     """Early stopping that begins to count at epoch `min_epochs`."""
 
-    def __init__(self, monitor: str, mode: str = "max", patience: int = 5, min_epochs: int | None = None,
-                 min_delta: float = 0.0) -> None:  # fmt: skip
-        super().__init__(monitor, min_delta=min_delta, patience=patience, mode=mode, check_on_train_epoch_end=True)
+    def __init__(
+        self,
+        monitor: str,
+        mode: str = "max",
+        patience: int = 5,
+        min_epochs: int | None = None,
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta, patience, mode=mode, check_on_train_epoch_end=True)
         self.min_epochs = min_epochs or 0
 
     def _should_skip_check(self, trainer: pl.Trainer) -> bool:

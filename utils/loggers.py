@@ -74,4 +74,4 @@ def close(loggers: Sequence[Logger], failed: bool = False) -> None:
     if any(type(logger).__name__ == "WandbLogger" for logger in loggers):
         import wandb
 
-        wandb.finish(exit_code=int(failed), quiet=True)
+        wandb.finish(exit_code=int(failed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -52,7 +53,7 @@ def prepare(cfg: DictConfig) -> None:
 def quieten() -> None:
     """Leave out Lightning's announcements and its advice that does not apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for text in (".*many workers.*", ".*logging interval.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
+    for text in (".*many workers.*", ".*logging interval.*", ".*exists and is not empty.*", ".*LeafSpec.*", ".*in eval mode.*"):
         warnings.filterwarnings("ignore", message=text)
 
 
@@ -96,14 +97,16 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     say(classifiers.describe())
     data = prepare_data(cfg)
     classifiers.check_split(data)
+    module = build_cycle_am(cfg, classifiers)
     rank_zero_only(classifiers.keep)(cfg.paths.run_dir)
-    return fit(cfg, build_cycle_am(cfg, classifiers), data, resume)
+    return fit(cfg, module, data, resume)
 
 
 def build_cycle_am(cfg: DictConfig, classifiers: Classifiers) -> pl.LightningModule:
     """CycleAMGAN around the explained network and the selector."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    return build_module(cfg, **classifiers.networks())
+    takes = inspect.signature(get_class(cfg.model._target_)).parameters
+    return build_module(cfg, **{name: net for name, net in classifiers.networks().items() if name in takes})
 
 
 def build_module(cfg: DictConfig, **arguments: Any) -> pl.LightningModule:

@@ -1,0 +1,196 @@
+"""The training entry: every experiment composes and runs, resumes exactly, and refuses bad input in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_modules.classifier import ClassifierModule
+from tests.helpers import BLOBS, ROOT, TINY_CLASSIFIER, TINY_CYCLE_AM, composed, environment, run, same_training
+from utils.config import check_config
+from utils.errors import UserError
+from utils.training import train
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+CYCLE_AM = [name for name in EXPERIMENTS if name.startswith("cycle_am")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder whose runs/ holds a classifier with companions for the stand-in data."""
+    folder = tmp_path_factory.mktemp("trained")
+    companions = "companions={selector:{seed:1},judge:{seed:2,model:{net:{width:3}}}}"
+    train(composed([*TINY_CLASSIFIER, companions, "trainer.max_epochs=1"], folder))
+    return folder
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment, tmp_path):
+    cfg = composed([f"experiment={experiment}"], tmp_path)
+    check_config(cfg)
+    assert cfg.name == experiment
+    assert (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().count(f"experiment={experiment}")
+
+
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
+@pytest.mark.parametrize("debug", ["fdr", "overfit", "limit"])
+def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):
+    check_config(composed(["experiment=classifier", f"logger={logger}", f"debug={debug}"], tmp_path))
+
+
+def test_classifier_fast_dev_run(tmp_path):
+    result = train(composed([*TINY_CLASSIFIER, "debug=fdr"], tmp_path))
+    assert result["best"] is None
+    assert result["metrics"]["val/loss"] > 0
+    assert not (tmp_path / "runs/classifier/blobs/latest").exists()
+
+
+@pytest.mark.parametrize("experiment", CYCLE_AM)
+def test_cycle_am_fast_dev_run(experiment, trained):
+    result = train(composed([*TINY_CYCLE_AM, f"experiment={experiment}", "debug=fdr"], trained, name=experiment))
+    assert result["metrics"]["loss/generator"] > 0
+    assert 0 <= result["metrics"]["val/explanation_score"] <= 1
+
+
+def test_classifier_leaves_its_companions(trained):
+    latest = trained / "runs/classifier/blobs/latest"
+    best, selector, judge = (ClassifierModule.load(latest / f"{n}.ckpt") for n in ("best", "selector", "judge"))
+    assert judge.hparams["net"]["width"] == 3
+    assert not torch.equal(best.net.linear.weight, selector.net.linear.weight)
+    assert json.loads((latest / "selector/finished.json").read_text())["epochs"] == 1
+
+
+def test_companions_can_be_switched_off(tmp_path):
+    train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=1"], tmp_path))
+    assert not list(tmp_path.rglob("judge.ckpt"))
+
+
+def test_stop_and_resume_at_an_epoch_is_the_same_run(tmp_path):
+    whole = train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=4"], tmp_path, "whole"))
+    part = composed([*TINY_CLASSIFIER, "trainer.max_epochs=2"], tmp_path, "part")
+    train(part)
+    resume = [*TINY_CLASSIFIER, "trainer.max_epochs=4", f"ckpt_path={part.paths.run_dir}"]
+    resumed = train(composed(resume, tmp_path, "resumed"))
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same_training(Path(whole["best"]).with_name(name), Path(resumed["best"]).with_name(name))
+    assert resumed["score"] == whole["score"]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=1"], tmp_path, "first"))
+    written = Path(first["best"]).with_name("last.ckpt").stat().st_mtime_ns
+    again = train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=1", "ckpt_path=auto"], tmp_path, "first"))
+    assert again["score"] == pytest.approx(first["score"])
+    assert Path(first["best"]).with_name("last.ckpt").stat().st_mtime_ns == written
+
+
+def test_killed_in_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path):
+    killed, epochs = tmp_path / "killed", 400
+    overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", f"hydra.run.dir={killed}", f"trainer.max_epochs={epochs}"]
+    kill_when(killed / "last.ckpt", [sys.executable, "train.py", *overrides, "callbacks.early_stopping=null"])
+    kept = torch.load(killed / "last.ckpt", weights_only=True)["epoch"] + 1
+    assert kept < epochs
+    total = f"trainer.max_epochs={kept + 2}"
+    train(composed([*TINY_CLASSIFIER, total, f"ckpt_path={killed}"], tmp_path, "resumed"))
+    train(composed([*TINY_CLASSIFIER, total], tmp_path, "whole"))
+    runs = tmp_path / "runs/classifier/blobs"
+    assert same_training(runs / "resumed/last.ckpt", runs / "whole/last.ckpt")
+    assert not list(killed.glob("*.tmp"))
+
+
+def kill_when(file: Path, command: list[str]) -> None:
+    """Start, wait for the file and a moment more, SIGKILL."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 180
+    while not file.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert file.is_file()
+
+
+def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):
+    overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", "trainer.max_epochs=1"]
+    done = run("train.py", "-m", "seed=0,1", *overrides)
+    assert done.returncode == 0, done.stderr
+    first, second = sorted(tmp_path.glob("classifier/blobs/multirun/*/*/best.ckpt"))
+    assert not torch.equal(ClassifierModule.load(first).net.linear.weight, ClassifierModule.load(second).net.linear.weight)
+    assert not (tmp_path / "classifier/blobs/latest").exists()
+
+
+def test_the_best_checkpoint_is_printed_last_and_latest_points_to_the_run(tmp_path):
+    done = run("train.py", *TINY_CLASSIFIER, f"paths.runs={tmp_path}", "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr
+    best = Path(done.stdout.strip().splitlines()[-1])
+    assert best.is_file()
+    assert (tmp_path / "classifier/blobs/latest").resolve() == best.parent.resolve()
+
+
+def test_wandb_writes_an_offline_run_without_an_account(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(composed([*TINY_CLASSIFIER, "logger=wandb", "trainer.max_epochs=1"], tmp_path))
+    assert len(list(tmp_path.rglob("offline-run-*/run-*.wandb"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.batch_size=many", r"data\.batch_size=many: expected int"),
+        ("model.lr=fast", r"model\.lr=fast: expected float"),
+        ("trainer=gpu", "a GPU is asked for"),
+        ("ckpt_path=/nowhere/last.ckpt", "there is no checkpoint /nowhere/last.ckpt"),
+        ("+data.colour=red", "colour"),
+        ("model.net.width=wide", "model: "),
+    ],
+)
+def test_bad_input_is_one_clear_line(override, expected, tmp_path):
+    if override == "trainer=gpu" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    overrides = [*(o for o in TINY_CLASSIFIER if o.split("=")[0] != override.split("=")[0]), override]
+    with pytest.raises(Exception, match=expected):  # noqa: B017 - Hydra wraps what constructors raise
+        train(composed(overrides, tmp_path))
+
+
+def test_missing_data_paths_name_the_key(tmp_path):
+    for data, key in (("lidc", "data.dicom_root"), ("manifest", "data.csv")):
+        with pytest.raises(UserError, match=rf"{re.escape(key)} is not set; .*{re.escape(key)}=VALUE"):
+            check_config(composed(["experiment=classifier", f"data={data}"], tmp_path))
+
+
+def test_without_a_classifier_cycle_am_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"run `python train.py experiment=classifier data=blobs`"):
+        train(composed([*TINY_CYCLE_AM, "experiment=cycle_am_small"], tmp_path))
+
+
+def test_an_error_leaves_no_folder_no_traceback_and_status_1(tmp_path):
+    done = run("train.py", "experiment=cycle_am_small", *BLOBS, f"paths.runs={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_hydra_stops_on_a_wrong_key_and_a_wrong_type(tmp_path):
+    for override, expected in (("data.colour=red", "not in struct"), ("seed=x", "could not be converted to Integer")):
+        done = run("train.py", "experiment=classifier", override, f"paths.runs={tmp_path}")
+        assert done.returncode == 1
+        assert expected in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_on_the_cpu_train_a_classifier(tmp_path):
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"paths.runs={tmp_path}"]
+    done = run("train.py", *(o for o in TINY_CLASSIFIER if o != "trainer=cpu"), *ddp)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("classifier/blobs/*/best.ckpt"))) == 2  # the run and `latest`

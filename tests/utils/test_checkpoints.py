@@ -1,0 +1,62 @@
+"""Checkpoints are written whole or not at all, and reading one runs nobody's code."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_module, read_checkpoint, write_atomically
+from utils.errors import UserError
+
+
+class Code:
+    """What a hostile checkpoint would hold."""
+
+    def __reduce__(self):
+        return os.mkdir, ("hostile",)
+
+
+def test_an_interrupted_write_leaves_the_good_file(tmp_path):
+    path = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"x": torch.ones(2)}, path)
+
+    def broken(temporary):
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, broken)
+    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["x"], torch.ones(2))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_copy_is_the_same_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"123")
+    assert copy_atomically(tmp_path / "a", tmp_path / "deeper" / "b").read_bytes() == b"123"
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Code()}, "bad.ckpt")
+    with pytest.raises(UserError, match=r"bad\.ckpt cannot be read"):
+        read_checkpoint("bad.ckpt")
+    assert not (tmp_path / "hostile").exists()
+
+
+def test_a_file_cut_short_and_an_absent_one_are_named(tmp_path):
+    torch.save({"x": torch.rand(1000)}, tmp_path / "a.ckpt")
+    whole = (tmp_path / "a.ckpt").read_bytes()
+    (tmp_path / "a.ckpt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"a\.ckpt cannot be read"):
+        read_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"b\.ckpt does not exist"):
+        read_checkpoint(tmp_path / "b.ckpt")
+
+
+def test_a_checkpoint_of_something_else_is_named(tmp_path):
+    torch.save({"hyper_parameters": {"in_features": 2, "out_features": 3}, "state_dict": {}}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"does not fit Linear"):
+        load_module(tmp_path / "a.ckpt", nn.Linear)

@@ -1,0 +1,62 @@
+"""Where runs lie and which one is the latest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes import BlobDataModule
+from utils import runs
+from utils.errors import UserError
+
+
+def test_latest_is_the_last_published_one(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "classifier/phantom" / name).mkdir(parents=True)
+    for name in ("a", "c", "b"):
+        runs.publish(tmp_path / "classifier/phantom" / name)
+    assert runs.latest(tmp_path, "classifier", "phantom").name == "b"
+
+
+def test_moved_runs_keep_their_latest(tmp_path):
+    (tmp_path / "old/classifier/phantom/a").mkdir(parents=True)
+    runs.publish(tmp_path / "old/classifier/phantom/a")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert runs.latest(tmp_path / "new", "classifier", "phantom").is_dir()
+
+
+def test_no_finished_run_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"run `python train.py experiment=classifier data=lidc`"):
+        runs.latest(tmp_path, "classifier", "lidc")
+
+
+def test_a_checkpoint_is_a_file_or_the_last_one_of_a_run(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    assert runs.resolve_checkpoint(tmp_path) == runs.resolve_checkpoint(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        runs.resolve_checkpoint(tmp_path / "first.ckpt")
+
+
+def test_a_run_is_not_tested_on_its_training_patients(tmp_path):
+    def data(**arguments) -> BlobDataModule:
+        module = BlobDataModule(count=40, cache_dir=tmp_path, **arguments)
+        module.setup()
+        return module
+
+    runs.write_split(tmp_path, data())
+    runs.check_split(tmp_path, data())
+    runs.check_split(tmp_path, data(seed=5))
+    with pytest.raises(UserError, match=r"\d+ patients of the test part trained"):
+        runs.check_split(tmp_path, data(split_seed=5))
+    assert "patient-0" not in (tmp_path / runs.SPLIT).read_text()
+
+
+def test_a_resumed_run_gets_copies(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / "best.ckpt").write_text("best")
+    runs.mark_finished(old, score=0.5)
+    runs.adopt(old, new)
+    runs.adopt(old, old)
+    assert (new / "best.ckpt").read_text() == "best"
+    assert runs.finished(new) == {"score": 0.5}
+    assert runs.finished(tmp_path) is None
