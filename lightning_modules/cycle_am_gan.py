@@ -83,6 +83,7 @@ class CycleAMGAN(pl.LightningModule):
         self._selector = (selector.eval().requires_grad_(False),) if selector else ()
         self.terms = {name: term for name, term in (terms or {}).items() if term is not None}
         self.discriminator_augment = discriminator_augment
+        self.to(memory_format=torch.channels_last)  # convolutions on CPUs and tensor cores: up to five times faster
 
     def train(self, mode: bool = True) -> "CycleAMGAN":
         """As of ``nn.Module``, but the classifier stays in evaluation mode."""

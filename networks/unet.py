@@ -89,7 +89,28 @@ class UNetGenerator(nn.Module):
             x = interpolate(reduce(x), scale_factor=2, mode="bilinear", align_corners=False)
             x = stage(torch.cat([skip, x], dim=1))
         out = self.head(x).float()
-        return (image + out if self.residual else out).clamp(0.0, 1.0)
+        return clamp_unit(image + out if self.residual else out)
+
+
+class _ClampUnit(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0.0, 1.0)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        leaving = ((x < 0) & (gradient > 0)) | ((x > 1) & (gradient < 0))  # descent would go further out
+        return gradient.masked_fill(leaving, 0.0)
+
+
+def clamp_unit(x: Tensor) -> Tensor:
+    """Clamp to [0, 1]; a value outside still gets the gradient that brings it back.
+
+    With the plain clamp's gradient a generator that once overshot everywhere would never learn again (seen).
+    """
+    return _ClampUnit.apply(x)
 
 
 def _stage(in_channels: int, out_channels: int, convs: int, padding_mode: str) -> nn.Sequential:

@@ -6,6 +6,7 @@ from torch import nn
 
 from networks import ConvNet, PairedPatchDiscriminator, UNetEncoder, UNetGenerator
 from networks.discriminator import paired_answer
+from networks.unet import clamp_unit
 
 SMALL = (4, 6, 8, 10)
 
@@ -109,3 +110,11 @@ def test_swapping_the_pair_swaps_the_answer():
 def test_discriminator_refuses_a_scale_that_the_encoder_lacks():
     with pytest.raises(ValueError, match="4-stage"):
         PairedPatchDiscriminator(SMALL, scales=(2, 4))
+
+
+def test_clamp_passes_only_the_gradient_that_leads_back():
+    x = torch.tensor([-0.5, -0.5, 0.5, 1.5, 1.5], requires_grad=True)
+    y = clamp_unit(x)
+    assert y.tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+    y.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]))
+    assert x.grad.tolist() == [0.0, -1.0, 1.0, 1.0, 0.0]

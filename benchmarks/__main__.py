@@ -1,0 +1,8 @@
+"""`python -m benchmarks`: every benchmark in turn."""
+
+import sys
+
+from benchmarks import data, training
+
+if __name__ == "__main__":
+    sys.exit(data.main([]) or training.main([]))
