@@ -11,27 +11,50 @@ from typing import Any
 import kornia.augmentation as K
 import torch
 from kornia.augmentation import random_generator
+from kornia.augmentation._2d.geometric.base import GeometricAugmentationBase2D
 from kornia.constants import DataKey, Resample
 from torch import Tensor
 
 from utils.errors import UserError
 
+QUARTER = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])  # (x, y), y downwards: counter-clockwise as displayed
 
-class QuarterTurn(K.RandomRotation90):
-    """Turn by 0, 90, 180 or 270 degrees, equally likely and exact (kornia's is neither)."""
 
-    def __init__(self) -> None:
-        super().__init__(times=(0, 3), p=1.0)
-        self._param_generator = random_generator.PlainUniformGenerator(((-0.5, 3.5), "times", None, None))
+class Symmetry(GeometricAugmentationBase2D):
+    """Mirror along each axis with probability 1/2, and turn by a multiple of 90 degrees, all equally likely.
+
+    One exact step in place of kornia's three: its quarter turns interpolate, and prefer 90 and 180 degrees.
+    """
+
+    def __init__(self, flips: bool = True, quarter_turns: bool = True) -> None:
+        super().__init__(p=1.0)
+        ends = {"flip_rows": 1 + flips, "flip_columns": 1 + flips, "turns": 4 if quarter_turns else 1}
+        samplers = [((0.0, float(end)), name, None, None) for name, end in ends.items()]
+        self._param_generator = random_generator.PlainUniformGenerator(*samplers)
+
+    def compute_transformation(self, input: Tensor, params: dict, flags: dict) -> Tensor:
+        """(B, 3, 3) matrices on (x, y, 1) in pixels, about the centre of (B, C, H, W) square images."""
+        rows, columns, turns = _whole(params)
+        matrix = torch.eye(3).repeat(len(turns), 1, 1)
+        for one, row, column, turn in zip(matrix, rows, columns, turns, strict=True):
+            mirror = torch.diag(torch.tensor([1.0 - 2.0 * column, 1.0 - 2.0 * row]))
+            one[:2, :2] = torch.linalg.matrix_power(QUARTER, turn) @ mirror
+        matrix[:, :2, 2] = (input.shape[-1] - 1) / 2 * (1.0 - matrix[:, :2, :2].sum(dim=2))
+        return matrix.to(input)
 
     def apply_transform(
         self, input: Tensor, params: dict, flags: dict, transform: Tensor | None = None
     ) -> Tensor:
-        """(B, C, H, W) square images -> each turned counter-clockwise by its own number of quarters."""
-        turns = params["times"].round().int().tolist()
-        return torch.stack(
-            [torch.rot90(image, turn, (1, 2)) for image, turn in zip(input, turns, strict=True)]
-        )
+        """(B, C, H, W) square images -> each mirrored, then turned counter-clockwise, by its own numbers."""
+        moved = []
+        for image, row, column, turn in zip(input, *_whole(params), strict=True):
+            axes = [axis for axis, flip in ((1, row), (2, column)) if flip]
+            moved.append(torch.rot90(image.flip(axes), turn, (1, 2)))
+        return torch.stack(moved)
+
+
+def _whole(params: dict) -> list[list[int]]:
+    return [params[name].floor().int().tolist() for name in ("flip_rows", "flip_columns", "turns")]
 
 
 def build_augmentation(
@@ -54,10 +77,8 @@ def build_augmentation(
     """
     _check(zoom=zoom, brightness=brightness, contrast=contrast, blur=blur, noise=noise, p=p)
     steps: list[Any] = []
-    if flips:
-        steps += [K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5)]
-    if quarter_turns:
-        steps += [QuarterTurn()]
+    if flips or quarter_turns:
+        steps += [Symmetry(flips, quarter_turns)]
     if zoom:
         steps += [K.RandomAffine(degrees=0.0, scale=(1.0, 1.0 + zoom), align_corners=True, p=p)]
     if brightness:
@@ -76,11 +97,9 @@ def build_augmentation(
 def augment(
     augmentation: K.AugmentationSequential, image: Tensor, mask: Tensor | None, seed: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Image and mask (1, H, W) in [0, 1] -> the same augmented, a function of `seed`; global random state is
-    untouched.
+    """Image and mask (1, H, W) in [0, 1] -> both augmented, a function of `seed`; no global state changes.
 
-    Only the CPU's generator is seeded: `torch.manual_seed` would reset the GPU's for the training step as
-    well.
+    Only the CPU's generator is seeded, and restored: `torch.manual_seed` would reset the GPU's as well.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -1,12 +1,9 @@
-"""What all data modules share.
-
-Split, shifted and augmented training samples, loaders, a summary and a fingerprint.
-"""
+"""What all data modules share: split, training samples, loaders, a summary and a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,12 +40,10 @@ class EvaluationSamples(Dataset):
 
 
 class TrainingSamples(Dataset):
-    """Training cases, shifted by cropping and augmented: a function of (seed, epoch, index) and of nothing
-    else.
+    """Training cases, shifted by cropping and augmented: a function of (seed, epoch, index) alone.
 
     The key that the sampler hands over carries the epoch, so any number of workers and of processes sees the
-    same samples. With `pairs`, `other` is the image of a random other case, treated alike (sec. 2.3: random
-    pairs).
+    same samples. With `pairs`, `other` is the image of a random other case, treated alike (sec. 2.3).
     """
 
     def __init__(
@@ -90,12 +85,11 @@ class TrainingSamples(Dataset):
 
 
 class EpochSampler(DistributedSampler):
-    """Keys (epoch, index) in an order that depends on (seed, epoch) only; process r of w takes every w-th
-    from r on.
+    """Keys (epoch, index) in an order that depends on (seed, epoch) only; every process takes its share.
 
-    Lightning calls `set_epoch`. As in torch's DistributedSampler (whose class tells Lightning not to add
-    one), the
-    parts are made equally long: by dropping the last ones with `drop_last`, else by repeating the first ones.
+    Process r of w takes every w-th key from r on. The shares are made equally long: by dropping the last keys
+    with `drop_last`, else by repeating the first. Lightning calls `set_epoch`, and adds no sampler of its own
+    to this class.
     """
 
     def __init__(self, dataset: Dataset, seed: int, drop_last: bool, rank: int = 0, world: int = 1) -> None:
@@ -107,22 +101,18 @@ class EpochSampler(DistributedSampler):
         return iter([(self.epoch, int(index)) for index in own])
 
 
-class NoduleDataModule(pl.LightningDataModule):
-    """Base of the data modules; a subclass gives `build_cases`, and `split_cases` where the source fixes the
-    parts.
+class NoduleDataModule(pl.LightningDataModule, ABC):
+    """Base of the data modules; a subclass gives `build_cases`, and `split_cases` if the source has parts.
 
-    batch_size: cases per process and step; num_workers: loader processes (0: the data lie in memory, it is
-    enough).
-    seed: of order, shifts, augmentation and pairs; split_seed: of the split, so that runs with other seeds
-    compare.
-    test_fraction, val_fraction: shares of all cases, and of what the test part leaves; or folds, fold: the
-    test part is outer fold `fold` of all patients. limit: a seeded stratified subset of that many cases, for
-    trials.
+    batch_size: cases per process and step. num_workers: loader processes; the data lie in memory, 0 will do.
+    seed: of order, shifts, augmentation and pairs. split_seed: of the split, so that other seeds compare.
+    test_fraction: share of all cases, val_fraction: share of what the test part leaves.
+    folds, fold: instead, the test part is outer fold `fold` of all patients.
+    limit: a seeded stratified subset of that many cases, for trials.
     shift: largest training shift in pixels, made by cropping (a case with a smaller margin moves less).
-    augmentation: kornia module for one sample (`build_augmentation`); pairs: add `other` to training batches.
+    augmentation: kornia module for one sample (`build_augmentation`). pairs: add `other` to training batches.
     drop_last: leave out the last, smaller training batch (another one each epoch).
-    fov_mm: side of the 64 pixel window; margin: pixels prepared around it; cache_dir: where prepared cases
-    are kept.
+    fov_mm: side of the 64 pixel window. margin: pixels prepared around it. cache_dir: of prepared cases.
 
     After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
     describe(). Raises UserError for a class without cases in the training or validation part, and for a
@@ -155,12 +145,8 @@ class NoduleDataModule(pl.LightningDataModule):
         )
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.seed, self.split_seed = seed, split_seed
-        self.test_fraction, self.val_fraction, self.folds, self.fold = (
-            test_fraction,
-            val_fraction,
-            folds,
-            fold,
-        )
+        self.test_fraction, self.val_fraction = test_fraction, val_fraction
+        self.folds, self.fold = folds, fold
         self.limit, self.shift, self.augmentation, self.pairs = limit, shift, augmentation, pairs
         self.fov_mm, self.margin, self.cache_dir = float(fov_mm), margin, Path(cache_dir)
         self._prepared: Cases | None = None
@@ -204,10 +190,7 @@ class NoduleDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest over the content of the three parts.
-
-        Equal where the very same data are split the same way.
-        """
+        """Hex digest over the three parts: equal where the very same data are split the same way."""
         digests = [part.digest() for part in self._parts().values()]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
 
@@ -220,9 +203,8 @@ class NoduleDataModule(pl.LightningDataModule):
         """Shuffled, shifted, augmented batches of this process."""
         samples = TrainingSamples(self.train_cases, self.shift, self.augmentation, self.pairs, self.seed)
         rank, world = _process()
-        drop_last = (
-            self.drop_last and len(samples) >= self.batch_size * world
-        )  # else there would be no batch at all
+        fills_a_batch = len(samples) >= self.batch_size * world  # else dropping would leave nothing
+        drop_last = self.drop_last and fills_a_batch
         sampler = EpochSampler(samples, self.seed, drop_last, rank, world)
         return self._loader(samples, sampler=sampler, drop_last=drop_last)
 
@@ -241,9 +223,7 @@ class NoduleDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # leave the global generator to the training step
+            generator=torch.Generator().manual_seed(self.seed),  # the global one belongs to the training step
             collate_fn=collate,
             **options,
         )

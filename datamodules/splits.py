@@ -1,8 +1,8 @@
 """Splits of cases into training, validation and test part: grouped by patient, stratified by label, seeded.
 
 All functions are pure: arrays of labels (0, 1, -1 unknown: a stratum of its own) and patient ids in, sorted
-index arrays out. No patient is ever in two parts (the paper does not say how it split; a shared patient would
-leak).
+index arrays out. No patient is ever in two parts (a shared patient would leak; the paper does not say how it
+split).
 """
 
 from __future__ import annotations
@@ -56,10 +56,7 @@ def hold_out(
 def k_fold(
     label: np.ndarray, patient_id: np.ndarray, folds: int, fold: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(rest, fold `fold` of `folds`).
-
-    Every case is in exactly one of the folds. Raises UserError where that fails.
-    """
+    """(rest, fold `fold` of `folds`); every case is in one of the folds. UserError where that fails."""
     patients = len(np.unique(patient_id))
     if folds < 2 or not 0 <= fold < folds:
         raise UserError(
@@ -70,9 +67,7 @@ def k_fold(
             f"{patients} patients cannot fill {folds} folds; lower data.folds or give more patients"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with (
-        warnings.catch_warnings()
-    ):  # a label rarer than the folds is fine here; the parts are checked afterwards
+    with warnings.catch_warnings():  # a label rarer than the folds is fine; the parts are checked afterwards
         warnings.simplefilter("ignore", UserWarning)
         try:
             parts = list(splitter.split(np.zeros(len(label)), label, patient_id))

@@ -1,4 +1,4 @@
-"""Reading slices: every format gives the same pixels and spacing; windows against an independent interpolation."""
+"""Reading slices: every format gives the same pixels; windows against an independent interpolation."""
 
 import numpy as np
 import pydicom
@@ -128,7 +128,7 @@ def test_masks_may_be_binary_fractions_or_255(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape, spacing", [((50, 60), (0.8, 0.6)), ((51, 51), (1.0, 1.0)), ((80, 45), (0.6, 1.1))]
+    ("shape", "spacing"), [((50, 60), (0.8, 0.6)), ((51, 51), (1.0, 1.0)), ((80, 45), (0.6, 1.1))]
 )
 def test_cut_is_bilinear_around_the_centre(shape, spacing):
     pixels = np.random.default_rng(1).normal(size=shape).astype(np.float32)
@@ -231,7 +231,7 @@ def test_other_slips_are_named(tmp_path, volume):
     with pytest.raises(UserError, match="3 channels"):
         read_image(tmp_path / "rgb.mha")
     for wrong in (np.array([[0, 3]]), np.array([[-1.0, 1.0]]), np.array([[0.0, 255.0]])):
-        with pytest.raises(UserError, match="mask .* save it as 0 and 1"):
+        with pytest.raises(UserError, match=r"mask .* save it as 0 and 1"):
             read_mask(saved(tmp_path, wrong))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds 0 DICOM series"):

@@ -1,4 +1,4 @@
-"""ManifestDataModule: columns, paths, geometry, fixed and drawn splits, cache, one line per error, real images."""
+"""ManifestDataModule: columns, paths, geometry, splits, cache, one line per error, real images."""
 
 import os
 import shutil
@@ -366,12 +366,12 @@ def test_settings_that_contradict_the_tables(folder):
     first, second = write(folder, table[:16], "a.csv"), write(folder, table[16:], "b.csv")
     with pytest.raises(UserError, match=r"data\.folds excludes test_csv"):
         ready(folder, csv=first, test_csv=second, folds=3)
-    with pytest.raises(UserError, match="case_id c0 stands in a.csv line 2 too"):
+    with pytest.raises(UserError, match=r"case_id c0 stands in a.csv line 2 too"):
         ready(folder, csv=first, test_csv=first)
     write(folder, table.assign(split="train"))
     with pytest.raises(UserError, match="names no test row"):
         ready(folder)
-    with pytest.raises(UserError, match="hu_range=.* is no range"):
+    with pytest.raises(UserError, match=r"hu_range=.* is no range"):
         module(folder, hu_range=[400, -1000])
 
 

@@ -26,7 +26,7 @@ def test_split_is_a_partition_without_leak(seed):
     parts = split(label, patient, seed=seed)
     assert partitions(len(label), *parts)
     sets = [set(patient[part]) for part in parts]
-    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert len(set.union(*sets)) == sum(map(len, sets))
     assert all({0, 1} <= set(label[part]) for part in parts)
 
 
@@ -84,7 +84,7 @@ def test_validation_is_a_share_of_what_the_test_part_leaves():
 
 
 @pytest.mark.parametrize(
-    "labels, missing", [([0] * 8, "malignant"), ([1] * 8, "benign"), ([-1] * 8, "benign")]
+    ("labels", "missing"), [([0] * 8, "malignant"), ([1] * 8, "benign"), ([-1] * 8, "benign")]
 )
 def test_a_class_without_cases_is_named(labels, missing):
     with pytest.raises(UserError, match=f"no {missing} case"):
@@ -93,7 +93,7 @@ def test_a_class_without_cases_is_named(labels, missing):
 
 def test_errors_say_what_to_change():
     label, patient = cohort(0, patients=4)
-    with pytest.raises(UserError, match="4 patients cannot fill 5 folds; lower data.folds"):
+    with pytest.raises(UserError, match=r"4 patients cannot fill 5 folds; lower data\.folds"):
         k_fold(label, patient, 5, 0, 0)
     with pytest.raises(UserError, match=r"fold 5 of 5 does not exist.*0\.\.folds-1"):
         k_fold(label, patient, 5, 5, 0)
@@ -105,7 +105,7 @@ def test_errors_say_what_to_change():
 
 
 def test_folds_that_the_labels_cannot_fill_are_an_error():
-    with pytest.raises(UserError, match="lower data.folds"):
+    with pytest.raises(UserError, match=r"lower data\.folds"):
         k_fold(np.array([0, 0, 1, 1]), np.array(list("ABCD")), 4, 0, 0)
 
 
