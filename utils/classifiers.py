@@ -18,6 +18,22 @@ from utils.checkpoints import copy_atomically
 from utils.errors import UserError
 
 
+class Custom(nn.Module):
+    """A user's own network, image (N,1,64,64) -> logits (N,2), in the form of a ClassifierModule."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """image (N,1,64,64) in [0,1] -> logits (N,2)."""
+        return self.net(image)
+
+    def probability(self, image: torch.Tensor) -> torch.Tensor:
+        """image (N,1,64,64) in [0,1] -> p(malignant) (N,)."""
+        return self(image).softmax(dim=1)[:, 1]
+
+
 @dataclass(frozen=True)
 class Classifiers:
     """The explained classifier and its independent companions, by their checkpoints.
@@ -38,11 +54,11 @@ class Classifiers:
 
     def networks(self) -> dict[str, nn.Module]:
         """Image (N,1,64,64) -> logits (N,2), for CycleAMGAN: `classifier` and `selector`."""
-        return {"classifier": self.explained_module(), "selector": load_classifier(self.selector).net}
+        return {"classifier": self.load_explained().net, "selector": load_classifier(self.selector).net}
 
-    def explained_module(self) -> nn.Module:
-        """The network that is explained, in eval mode."""
-        return self.module or load_classifier(self.explained).net
+    def load_explained(self) -> ClassifierModule | Custom:
+        """The classifier that is explained, in eval mode, with `net` and `probability`."""
+        return Custom(self.module).eval() if self.module else load_classifier(self.explained)
 
     def check_split(self, data: pl.LightningDataModule) -> None:
         """Raise UserError where a classifier was trained on patients that are to be tested."""

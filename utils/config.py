@@ -51,10 +51,20 @@ class EvaluateSchema(TrainSchema):
 
 
 def register() -> None:
-    """Make the schemas and the resolver `${add:a,b}` known to Hydra; called once by the entry points and tests."""
+    """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
+
+    `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware.
+    """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
+    OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
+
+
+def _best_precision(accelerator: str) -> str:
+    from utils.precision import best_precision  # imports torch, which --help does not need
+
+    return best_precision(accelerator)
 
 
 def check_config(cfg: DictConfig) -> None:

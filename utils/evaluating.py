@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -54,18 +55,27 @@ def device(cfg: DictConfig) -> torch.device:
 
 def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
     module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
-    evaluate_classifier(module, data.test_cases, out_dir, **(cfg.evaluation or {}))
+    evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run_dir, data), **options(cfg))
 
 
 def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
-    networks = classifiers.networks()
-    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **networks).to(device(cfg))
-    judge = load_classifier(classifiers.judge).to(device(cfg))
-    options = OmegaConf.to_container(cfg.evaluation or OmegaConf.create(), resolve=True)
-    explained = networks["classifier"]
-    evaluate_cycle_am(gan, explained, judge, data.train_cases, data.test_cases, out_dir, **options)
+    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
+    explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
+    modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
+    small_print = notes(run_dir, data) | {"Classifiers": classifiers.describe()}
+    evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
+
+
+def options(cfg: DictConfig) -> dict[str, Any]:
+    """Keyword arguments for the evaluation, from the configuration."""
+    return OmegaConf.to_container(cfg.evaluation, resolve=True) if cfg.evaluation else {}
+
+
+def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
+    """Small print of a report: what was evaluated on what."""
+    return {"Checkpoint": str(run_dir / "best.ckpt"), "Data": f"fingerprint {data.fingerprint}\n{data.describe()}"}
 
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am}

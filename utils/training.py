@@ -22,7 +22,6 @@ from utils.checkpoints import AtomicCheckpointIO, copy_atomically
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
 from utils.errors import UserError
-from utils.precision import best_precision
 
 say = rank_zero_only(partial(print, flush=True))
 Result = dict[str, Any]  # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values
@@ -179,10 +178,8 @@ def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer
     """The trainer, with checkpoints that are written whole or not at all and a bar only where somebody looks."""
     shown = progress() if cfg.trainer.enable_progress_bar else None
     bar = shown is not None and isinstance(shown, pl.callbacks.ProgressBar)
-    precision = cfg.trainer.precision
     return instantiate(
         cfg.trainer,
-        precision=best_precision(cfg.trainer.accelerator) if precision == "auto" else precision,
         callbacks=[*callbacks, *([shown] if shown else [])],
         logger=loggers or False,
         plugins=[AtomicCheckpointIO()],

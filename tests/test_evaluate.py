@@ -1,0 +1,74 @@
+"""The evaluation entry: train -> evaluate, for the classifier and for CycleAM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed, run
+from utils.errors import UserError
+from utils.evaluating import evaluate
+from utils.training import train
+
+QUICK = ["+evaluation.resamples=50"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder whose runs/ holds a classifier with companions and CycleAM, both barely trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    companions = "companions={selector:{seed:1},judge:{seed:2,model:{net:{width:3}}}}"
+    train(composed([*TINY_CLASSIFIER, companions, "trainer.max_epochs=1"], folder))
+    cycle_am = [*TINY_CYCLE_AM, "experiment=cycle_am_small", "trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+    train(composed(cycle_am, folder))
+    return folder
+
+
+def test_classifier_round_trip(trained):
+    out = evaluate(composed([*TINY_CLASSIFIER, *QUICK], trained, config="evaluate"))
+    assert out == (trained / "runs/classifier/blobs/latest").resolve() / "evaluation"
+    figure = json.loads((out / "metrics.json").read_text())["classifier/auc"]
+    assert 0 <= figure["ci_low"] <= figure["value"] <= figure["ci_high"] <= 1
+    assert figure["n"] == 12
+    assert len((out / "cases.csv").read_text().splitlines()) == 13
+    assert "<html" in (out / "report.html").read_text()
+
+
+def test_cycle_am_round_trip(trained, tmp_path):
+    overrides = [*TINY_CYCLE_AM, *QUICK, "+evaluation.realism=false", "+evaluation.progress=false", f"out_dir={tmp_path}"]
+    evaluate(composed([*overrides, "experiment=cycle_am_small"], trained, config="evaluate"))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for key in ("transfer/explained/pos", "transfer/independent/neg", "similarity/ssim_pos", "cycle/l1"):
+        assert 0 <= metrics[key]["value"] <= 1
+    assert (tmp_path / "relevance.npz").is_file()
+    assert (tmp_path / "config.yaml").read_text().count("cycle_am_small")
+
+
+def test_cycle_am_keeps_its_classifiers(trained):
+    run_dir = (trained / "runs/cycle_am_small/blobs/latest").resolve()
+    for name in ("classifier", "selector", "judge"):
+        assert (run_dir / f"{name}.ckpt").is_file()
+    assert (run_dir / "score.png").is_file()
+    assert list((run_dir / "panels").glob("*.png"))
+
+
+def test_another_split_is_refused(trained):
+    with pytest.raises(UserError, match="patients of the test part trained"):
+        evaluate(composed([*TINY_CLASSIFIER, "data.split_seed=7"], trained, config="evaluate"))
+
+
+def test_a_run_that_is_none_is_named(trained, tmp_path):
+    with pytest.raises(UserError, match=r"there is no best\.ckpt"):
+        evaluate(composed([*TINY_CLASSIFIER, f"run={tmp_path}"], trained, config="evaluate"))
+    with pytest.raises(UserError, match=r"run `python train.py experiment=classifier data=elsewhere`"):
+        overrides = [o for o in TINY_CLASSIFIER if not o.startswith("data_name")]
+        evaluate(composed([*overrides, "data_name=elsewhere"], trained, config="evaluate"))
+
+
+def test_the_folder_is_printed_last(trained, tmp_path):
+    paths = [f"paths.runs={trained}/runs", f"out_dir={tmp_path}/out"]
+    done = run("evaluate.py", *TINY_CLASSIFIER, *QUICK, *paths)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "out")
