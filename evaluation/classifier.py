@@ -89,7 +89,10 @@ def table_one(figures: Mapping[str, Figure]) -> Table:
         (NAMES.get(name, name.capitalize()), with_interval(figures[name]), with_interval(_paper(name)))
         for name in PAPER_TABLE
     ]
-    note = "95 % intervals; ours from a bootstrap over patients. The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
+    note = (
+        "95 % intervals; ours from a bootstrap over patients. "
+        "The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
+    )
     return Table(("Figure", "This run", "Paper, Table 1"), rows, note)
 
 
@@ -115,8 +118,9 @@ def size_table(result: ClassifierResult) -> Table:
     )
     pairs = figures["auc_size_matched"]["n"]
     note = (
-        f"Diameters are {source}. Equal size: one benign and one malignant case whose diameters differ by less than "
-        f"{MATCHED_WITHIN:.0%}; {pairs} pairs."
+        f"Diameters are {source}. Equal size: one benign and one malignant case whose diameters differ "
+        f"by less than "
+        f"{100 * MATCHED_WITHIN:.0f} %; {pairs} pairs."
     )
     return Table(("Figure", "This run"), rows, note)
 
@@ -129,13 +133,16 @@ def classifier_section(result: ClassifierResult, figures_dir: Path, title: str =
     )
     benign, malignant = (int((result.label == k).sum()) for k in (0, 1))
     text = (
-        f"Tested on {len(result.p)} labelled cases ({malignant} malignant, {benign} benign) of {len(np.unique(result.patient))} "
+        f"Tested on {len(result.p)} labelled cases ({malignant} malignant, {benign} benign) of "
+        f"{len(np.unique(result.patient))} "
         "patients, none of them in the training set; called malignant where p(malignant) is at least 0.5.",
         "Malignancy follows size, so the second table asks how much of the decision is mere size.",
     )
     caption = (
-        "Left: sensitivity against false alarms at every threshold, beside what the diameter alone reaches. Right: how often "
-        "cases with a given p(malignant) are malignant; on the dotted line the probabilities could be taken at their word "
+        "Left: sensitivity against false alarms at every threshold, beside what the diameter alone "
+        "reaches. Right: how often "
+        "cases with a given p(malignant) are malignant; on the dotted line the probabilities could be "
+        "taken at their word "
         f"(dot size: number of cases; expected calibration error {number(result.figures['ece']['value'])}, "
         f"Brier score {number(result.figures['brier']['value'])})."
     )

@@ -15,12 +15,15 @@ from evaluation.transfer import PAPER_T, PAPER_TRANSFER
 WHO = {"explained": "Explained classifier", "independent": "Independent classifier (judge)"}
 EXTREMES = 3
 LEAD = (
-    "Two generators change each image as little as possible: G⁻ until the classifier says benign, G⁺ until it says malignant. "
+    "Two generators change each image as little as possible: G⁻ until the classifier says benign, G⁺ "
+    "until it says malignant. "
     "What they change, R = G⁺(x) − G⁻(x), is the explanation. This page asks whether it can be believed."
 )
 LEGEND = (
-    "From left: x, G⁻(x), G⁺(x) with p(malignant) of the explained classifier, the changes Δ⁻ = G⁻(x) − x and Δ⁺ = G⁺(x) − x, "
-    "R = Δ⁺ − Δ⁻, and R laid over x. Red: brighter where malignant; blue: brighter where benign. All pictures share one fixed scale."
+    "From left: x, G⁻(x), G⁺(x) with p(malignant) of the explained classifier, the changes Δ⁻ = G⁻(x) − "
+    "x and Δ⁺ = G⁺(x) − x, "
+    "R = Δ⁺ − Δ⁻ = G⁺(x) − G⁻(x), and R laid over x. Changes: red is brighter than x, blue is darker. R: "
+    "red is brighter where malignant, blue is darker where malignant. One fixed scale for all pictures."
 )
 
 
@@ -84,7 +87,7 @@ def _headlines(metrics: Mapping[str, Figure]) -> list[Headline]:
     ]
 
 
-# ------------------------------------------------------------------------------------------------- pictures of cases
+# ---------------------------------------------------------------------------------------- pictures of cases
 def rows_of(cases, result, indices) -> list[draw.Row]:
     """Rows of an explanation picture, named by their label."""
     names = {0: "benign", 1: "malignant", -1: "no label"}
@@ -108,7 +111,8 @@ def _examples_section(cases, result, masks, figures_dir: Path, each: int, seed: 
     )
     outlined = " Yellow: the readers' outline." if masks is not None else ""
     caption = (
-        f"{len(chosen)} test cases that the explained classifier calls right, drawn at random (not chosen by eye), as in the "
+        f"{len(chosen)} test cases that the explained classifier calls right, drawn at random (not "
+        f"chosen by eye), as in the "
         f"paper's figure 6. {LEGEND}{outlined}"
     )
     return Section("Explanations", (), (), (Picture(path, caption),))
@@ -129,17 +133,19 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section:
         masks,
     )
     text = (
-        "Cases ordered by what the independent classifier makes of them: p(malignant) on G⁺(x) minus p(malignant) on G⁻(x). "
+        "Cases ordered by what the independent classifier makes of them: p(malignant) on G⁺(x) minus "
+        "p(malignant) on G⁻(x). "
         f"It runs from {number(score.min(), 2)} to {number(score.max(), 2)}.",
     )
     captions = (
-        f"The {count} cases that convince the independent classifier least, where the explanation is trusted least.",
+        f"The {count} cases that convince the independent classifier least, where the explanation is "
+        f"trusted least.",
         f"The {count} cases that convince it most.",
     )
     return Section("Worst and best cases", text, (), tuple(map(Picture, (worst, best), captions)))
 
 
-# ------------------------------------------------------------------------------------------------- domain transfer
+# ---------------------------------------------------------------------------------------- domain transfer
 def _transfer_section(result, figures_dir: Path) -> Section:
     metrics = result.metrics
     table = Table(
@@ -160,11 +166,14 @@ def _transfer_section(result, figures_dir: Path) -> Section:
         {"explained classifier": result.explained, "independent classifier": result.independent},
     )
     text = (
-        "If the changed regions matter to the decision, changing them must change it. A generator can also fool one classifier with "
-        "noise that means nothing; so a second classifier, trained independently and never seen by the generators, must agree.",
+        "If the changed regions matter to the decision, changing them must change it. A generator can "
+        "also fool one classifier with "
+        "noise that means nothing; so a second classifier, trained independently and never seen by the "
+        "generators, must agree.",
     )
     caption = (
-        "p(malignant) of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right panel is the one that a "
+        "p(malignant) of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right "
+        "panel is the one that a "
         "generator cannot fake with noise."
     )
     return Section("Domain transfer", text, (table, tests), (Picture(path, caption),))
@@ -179,7 +188,8 @@ def _transfer_cells(metrics: Mapping[str, Figure], key: str) -> list[str]:
 
 def _test_row(metrics: Mapping[str, Figure], name: str, key: str) -> list[str]:
     cells = [
-        f"{number(metrics[f'transfer/{who}/t_{key}']['value'], 1)}, {p_value(metrics[f'transfer/{who}/p_{key}'])}"
+        f"{number(metrics[f'transfer/{who}/t_{key}']['value'], 1)}, "
+        f"{p_value(metrics[f'transfer/{who}/p_{key}'])}"
         for who in WHO
     ]
     return [name, *cells, number(PAPER_T[f"t_{key}"], 1)]
@@ -196,12 +206,13 @@ def _similarity_section(metrics: Mapping[str, Figure]) -> Section:
             *(with_interval(metrics[f"similarity/l1_{k}"], 4) for k in ("neg", "pos")),
         ),
     ]
-    note = f"L1 of both cycles, G⁻(G⁺(x)) and G⁺(G⁻(x)), to x: {with_interval(metrics['cycle/l1'], 4)}. 0.01 is 14 HU."
+    cycle = with_interval(metrics["cycle/l1"], 4)
+    note = f"L1 of both cycles, G⁻(G⁺(x)) and G⁺(G⁻(x)), to x: {cycle}. 0.01 is 14 HU."
     text = ("The generators are to change as little as possible, and each is to undo what the other did.",)
     return Section("How little is changed", text, (Table(("Figure", "G⁻(x)", "G⁺(x)"), rows, note),))
 
 
-# ------------------------------------------------------------------------------------------------- localisation
+# ---------------------------------------------------------------------------------------- localisation
 def _localisation_section(result, masks, figures_dir: Path) -> Section:
     metrics = result.metrics
     pictures = [_maps_picture(result, masks, figures_dir)]
@@ -210,8 +221,10 @@ def _localisation_section(result, masks, figures_dir: Path) -> Section:
         pictures.insert(0, _controls_picture(metrics, figures_dir))
         tables.insert(0, _localisation_table(metrics))
     text = [
-        "The explanation should lie on the nodule, but nodules are centred, so a blob painted in the middle of every image would "
-        "score well too. Hence the controls: the same figures for such a blob, and everything again on images whose content is moved.",
+        "The explanation should lie on the nodule, but nodules are centred, so a blob painted in the "
+        "middle of every image would "
+        "score well too. Hence the controls: the same figures for such a blob, and everything again on "
+        "images whose content is moved.",
     ]
     if len(tables) == 1:
         text.append("No test case has an outline, so figures that need one are left out.")
@@ -242,8 +255,10 @@ def _localisation_table(metrics: Mapping[str, Figure]) -> Table:
         ),
     ]
     note = (
-        f"Outline: drawn by at least half of the readers; grown by {DILATION_MM:g} mm, because growth and spicules lie just outside "
-        f"it. Blob: Gaussian of {BLOB_SIGMA_MM:g} mm in the middle of the window. Area: what a map that is equal everywhere would "
+        f"Outline: drawn by at least half of the readers; grown by {DILATION_MM:g} mm, because growth "
+        f"and spicules lie just outside "
+        f"it. Blob: Gaussian of {BLOB_SIGMA_MM:g} mm in the middle of the window. Area: what a map that "
+        f"is equal everywhere would "
         f"score. {metrics['localisation/peak_in_mask']['n']} cases with an outline."
     )
     return Table(("Figure", "R", "Central blob", "Area"), rows, note)
@@ -264,7 +279,8 @@ def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
     moved = metrics["localisation/shift_pixels"]
     if moved["n"]:
         note = (
-            f"{moved['n']} cases moved by {moved['value']:.1f} pixels on average, in four directions by turns: {SHIFT_PIXELS} where "
+            f"{moved['n']} cases moved by {moved['value']:.1f} pixels on average, in four directions by "
+            f"turns: {SHIFT_PIXELS} where "
             "the source has that margin around the window, else what it has."
         )
     else:
@@ -288,7 +304,7 @@ def _controls_picture(metrics: Mapping[str, Figure], figures_dir: Path) -> Pictu
     )
     caption = (
         "R against a blob that does not look at the image, in the outline grown by "
-        f"{DILATION_MM:g} mm: only on moved images can the two be told apart."
+        f"{DILATION_MM:g} mm. Moved images show which of the two looks at the image."
     )
     return Picture(path, caption)
 
@@ -298,7 +314,8 @@ def _maps_picture(result, masks, figures_dir: Path) -> Picture:
         figures_dir / "mean_maps.png", result.made.relevance, masks, result.localisation.correlation
     )
     caption = (
-        "Left: mean of R over all cases; a generator that paints one pattern shows it here. Middle: mean of |R|"
+        "Left: mean of R over all cases; a generator that paints one pattern shows it here. Middle: mean "
+        "of |R|"
         + (
             ", with the outline of pixels that are nodule in more than half of the cases (green)"
             if masks is not None
@@ -309,7 +326,7 @@ def _maps_picture(result, masks, figures_dir: Path) -> Picture:
     return Picture(path, caption)
 
 
-# ------------------------------------------------------------------------------------------------- realism
+# ---------------------------------------------------------------------------------------- realism
 QUESTIONS = {
     "auc_pos": "G⁺(x) against real ones called malignant",
     "auc_neg": "G⁻(x) against real ones called benign",
@@ -327,12 +344,14 @@ def _realism_section(metrics: Mapping[str, Figure], figures_dir: Path) -> Sectio
     table = Table(
         ("A fresh discriminator tells apart", "AUC", "Images"),
         [(name, with_interval(figure), str(figure["n"])) for name, figure in found.items()],
-        "0.5: not to be told apart; 1: always. The discriminators learn on training patients and are read on test patients.",
+        "0.5: not to be told apart; 1: always. The discriminators learn on training patients and are "
+        "read on test patients.",
     )
     text = (
-        "For each question a new network learns to tell generated from real images, on other patients than those it is tested on. "
-        + _verdict(metrics),
-        "The comparison mixes two things: traces of the generator, and that x was any nodule while the real ones were called malignant "
+        "For each question a new network learns to tell generated from real images, on other patients "
+        "than those it is tested on. " + _verdict(metrics),
+        "The comparison mixes two things: traces of the generator, and that x was any nodule while the "
+        "real ones were called malignant "
         "(or benign). The control with x itself shows how much the second gives away on its own.",
     )
     path = draw.intervals(
@@ -341,7 +360,10 @@ def _realism_section(metrics: Mapping[str, Figure], figures_dir: Path) -> Sectio
         "AUC",
         marks=(0.5, 0.95),
     )
-    caption = "How well each pair is told apart, with 95 % intervals; dotted: chance, and what the planted stripe must exceed."
+    caption = (
+        "How well each pair is told apart, with 95 % intervals; "
+        "dotted: chance, and what the planted stripe must exceed."
+    )
     return Section("Realism", text, (table,), (Picture(path, caption),))
 
 

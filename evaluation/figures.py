@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patheffects import withStroke
 
 from evaluation.bootstrap import Figure
 from evaluation.inference import Outputs
@@ -18,7 +19,12 @@ from evaluation.transfer import Transfer
 
 BENIGN, MALIGNANT, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
 DIVERGING = "RdBu_r"
+VIVID_RED, VIVID_BLUE = (
+    np.array([1.0, 0.22, 0.16]),
+    np.array([0.18, 0.5, 1.0]),
+)  # bright enough to show on grey
 RELEVANCE_SCALE = 0.3  # R is drawn from -.3 to .3 (420 HU) in every picture, so that pictures compare
+OUTLINED = [withStroke(linewidth=2, foreground="black")]  # readable on any image
 WIDTH = 9.0  # inches; the report shows pictures at about this width
 DPI = 130
 
@@ -41,12 +47,11 @@ def _plain_axes(axes) -> None:
 
 
 def overlay(image: np.ndarray, relevance: np.ndarray, scale: float = RELEVANCE_SCALE) -> np.ndarray:
-    """(H, W, 3) in [0, 1]: the image in grey, R laid over it in colour, the more opaque the larger |R|."""
-    from matplotlib import colormaps
-
-    strength = np.clip(relevance / scale, -1, 1)
-    colour = colormaps[DIVERGING]((strength + 1) / 2)[..., :3]
-    opacity = np.sqrt(np.abs(strength))[..., None] * 0.85
+    """(H, W, 3) in [0, 1]: the image in grey, R laid over it in red or blue, the more opaque the larger
+    |R|."""
+    strength = np.clip(relevance / scale, -1, 1)[..., None]
+    colour = np.where(strength > 0, VIVID_RED, VIVID_BLUE)
+    opacity = 0.8 * np.sqrt(np.abs(strength))
     return np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
 
 
@@ -72,7 +77,7 @@ def explanations(
     for line, row in zip(axes, rows, strict=True):
         drawn = _draw_row(line, made, row, explained, None if masks is None else masks[row.index])
     for axis, title in zip(axes[0], COLUMNS, strict=True):
-        axis.set_title(f"{title}\n{axis.get_title()}" if axis.get_title() else title, fontsize=9)
+        axis.set_title(title, fontsize=10)
     bar = canvas.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02)
     bar.set_label("change of brightness (1 = 1400 HU)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
@@ -84,7 +89,15 @@ def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarr
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"p = {p:.2f}", fontsize=8, pad=2)
+        axis.text(
+            0.03,
+            0.03,
+            f"p {p:.2f}",
+            transform=axis.transAxes,
+            fontsize=8,
+            color="white",
+            path_effects=OUTLINED,
+        )
     for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
         drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     line[6].imshow(overlay(x, x_pos - x_neg))
@@ -230,7 +243,7 @@ def mean_maps(path: Path, maps: np.ndarray, masks: np.ndarray | None, shift_corr
     if len(known):
         axes[2].hist(np.clip(known, -1, 1), bins=np.linspace(-1, 1, 41), color=BENIGN)
         axes[2].axvline(0.8, color=PLAIN, ls=":", lw=1)
-    axes[2].set_title("R of shifted image against shifted R", fontsize=10)
+    axes[2].set_title("does R follow a shift?", fontsize=10)
     axes[2].set(xlabel="correlation", ylabel="cases")
     _plain_axes(axes[2])
     return _save(canvas, path)

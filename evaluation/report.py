@@ -75,7 +75,8 @@ def with_interval(figure: Figure, digits: int = 3) -> str:
     """`.842 [.790, .881]`, without brackets where there is no interval."""
     if not math.isfinite(figure["ci_low"]):
         return number(figure["value"], digits)
-    return f"{number(figure['value'], digits)} [{number(figure['ci_low'], digits)}, {number(figure['ci_high'], digits)}]"
+    value, low, high = (number(figure[key], digits) for key in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
 
 
 def p_value(figure: Figure) -> str:

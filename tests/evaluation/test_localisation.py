@@ -117,7 +117,7 @@ def test_a_generator_that_paints_one_pattern_is_caught_by_every_control():
     figures, _ = figures_of(FixedPatternGan(), cases)
     assert figures["fixed_pattern"]["value"] > 0.9
     assert figures["shift_followed"]["value"] == 0
-    # Centred, its peak hits the nodule by luck of the window; no more often than the blob does. Shifted it misses.
+    # Centred, its peak hits by luck of the window, no more often than the blob does; shifted it misses.
     assert figures["peak_in_mask"]["value"] == figures["centre_prior_peak"]["value"] > 0.9
     assert figures["peak_in_mask_shifted"]["value"] == figures["centre_prior_peak_shifted"]["value"] < 0.6
 
