@@ -1,6 +1,6 @@
-"""The phantom: every lesion of LIDC's cohort, rendered from its real outline and ratings into CT-like surroundings.
+"""The phantom: LIDC's lesions, rendered from real outlines and ratings into CT-like surroundings.
 
-Labels are the readers' median malignancies as in LIDC; pixels never depend on them (see `phantom_render`).
+Labels are the readers' median malignancies as in LIDC; pixels never depend on them (see `phantom_scene`).
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared
 from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
 from datamodules.lesions import MIN_READERS, Lesion, annotation_mask, interpolation, lesion_mask, load_lesions
-from datamodules.phantom_render import VERSION, Finding, draw_scene, render_slice
+from datamodules.phantom_render import render_slice
+from datamodules.phantom_scene import VERSION, Finding, draw_scene
 from datamodules.splits import Split
 from utils.errors import UserError
 
 EXTENT_MM = 57.0  # side of what is rendered; windows up to 45 mm with a margin of 8 pixels share one scene
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
+POOL_FROM = 64  # images; fewer are not worth processes of their own
 AIR = 4  # LIDC's rating of the internal structure
 
 
 class PhantomDataModule(NoduleDataModule):
     """Phantom images of all labelled lesions of LIDC (sec. 3.1's rules); needs no download.
 
-    views: how many independent surroundings each *training* lesion is rendered in; validation and test lesions
-    have one. render_seed: of the surroundings and the noise, apart from the training `seed`. processes: of the
-    preparation, default one a core. All other arguments as `NoduleDataModule`.
+    views: how many independent surroundings each *training* lesion is rendered in; validation and test
+    lesions have one. render_seed: of the surroundings and the noise, apart from the training `seed`.
+    processes: of the preparation, default one a core. All other arguments as `NoduleDataModule`.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ def cores() -> int:
 def render_cases(
     lesions: list[Lesion], fov_mm: float, margin: int, seed: int = 0, views: int = 1, processes: int = 1
 ) -> Cases:
-    """Lesions -> cases (view by view), rendered by several processes; the result does not depend on their number."""
+    """Lesions -> cases, view by view. The number of processes does not change the result."""
     findings = list(map(finding, lesions))
     work = [(item, view) for view in range(views) for item in findings]
     render = partial(render_window, fov_mm=fov_mm, margin=margin, seed=seed)
@@ -105,8 +107,8 @@ def case_id(lesion_id: str, view: int) -> str:
 
 
 def _mapped(function, work: list, processes: int):
-    """Results in order. Forked processes help where there is work enough; they use numpy only, so forking is safe."""
-    if processes < 2 or len(work) < 64 or sys.platform != "linux":
+    """Results in order, by forked processes where there is work enough (they use numpy only)."""
+    if processes < 2 or len(work) < POOL_FROM or sys.platform != "linux":
         yield from map(function, work)
         return
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
@@ -114,8 +116,7 @@ def _mapped(function, work: list, processes: int):
 
 
 def render_window(work: tuple[Finding, int], fov_mm: float, margin: int, seed: int) -> np.ndarray:
-    """(finding, view) -> float32 (S, S) in [0, 1], S = 64 + 2 margin: the chosen slice, bilinearly sampled as
-    LIDC's own images are."""
+    """(finding, view) -> float32 (S, S) in [0, 1], S = 64 + 2 margin: bilinear, as LIDC's images are."""
     item, view = work
     count, step = IMAGE_SIZE + 2 * margin, fov_mm / IMAGE_SIZE / item.spacing
     size = scene_size(item.spacing, fov_mm, margin)
@@ -125,13 +126,13 @@ def render_window(work: tuple[Finding, int], fov_mm: float, margin: int, seed: i
 
 
 def scene_size(spacing: float, fov_mm: float = 45.0, margin: int = 8) -> int:
-    """Odd number of the scan's pixels that hold the window and its margin; one size for all windows up to 45 mm."""
+    """Odd number of the scan's pixels to render; the same for all windows up to 45 mm."""
     reach = max(EXTENT_MM, fov_mm * (1 + 2 * margin / IMAGE_SIZE) + 1)
     return 2 * int(np.ceil(reach / spacing / 2)) + 1
 
 
 def finding(lesion: Lesion) -> Finding:
-    """What the renderer may know of a lesion: outlines of the neighbouring slices and ratings, no malignancy."""
+    """What the renderer may know of a lesion: outlines and ratings, no malignancy."""
     scan = _scan(lesion.scan_id)
     slices = outlined_slices(lesion, scan)
     anchor = np.round([lesion.centre_i, lesion.centre_j]).astype(int)
@@ -173,8 +174,10 @@ def outlined_slices(lesion: Lesion, scan: Scan) -> np.ndarray:
 
 
 def consensus(lesion: Lesion, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((K, h, w) float32 share of readers who drew each pixel on each slice, scan pixel (row, column) of [:, 0, 0])."""
+    """(K, h, w) float32 share of readers who drew each pixel; and the scan's pixel of [:, 0, 0]."""
     points = np.concatenate([a.points[:, :2] for a in lesion.annotations])
     low, shape = points.min(axis=0) - 2, tuple(np.ptp(points, axis=0) + 5)
-    count = [sum(annotation_mask(a, k, low, shape).astype(np.float32) for a in lesion.annotations) for k in slices]
+    count = [
+        sum(annotation_mask(a, k, low, shape).astype(np.float32) for a in lesion.annotations) for k in slices
+    ]
     return np.stack(count) / lesion.n_readers, low

@@ -1,8 +1,9 @@
-"""The phantom as a DICOM tree in LIDC-IDRI's layout, under LIDC's own UIDs, so that the LIDC path runs without LIDC.
+"""The phantom as a DICOM tree in LIDC-IDRI's layout, under LIDC's own UIDs: the LIDC path without LIDC.
 
-`python -m datamodules.phantom_dicom ROOT [--patients 12] ...` writes `<patient>/<study uid>/<series uid>/*.dcm`. Around
-each lesion the pixels are the phantom's, at the place and height of the readers' outlines; the rest of a slice is a
-schematic thorax. A LIDC data module over the tree gives the phantom's images, up to the rounding to whole HU.
+`python -m datamodules.phantom_dicom ROOT [--patients 12] ...` writes `<patient>/<study uid>/<series
+uid>/*.dcm`. Around each lesion the pixels are the phantom's, at the place and height of the readers'
+outlines; the rest of a slice is a schematic thorax. A LIDC data module over the tree gives the phantom's
+images, up to the rounding to whole HU.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from tqdm import tqdm
 from datamodules.annotations import Scan, load_scans
 from datamodules.lesions import Lesion
 from datamodules.phantom import cohort, finding, scene_size
-from datamodules.phantom_render import Scene, draw_scene, render_slice
+from datamodules.phantom_render import render_slice
+from datamodules.phantom_scene import Scene, draw_scene
 from utils.errors import UserError
 
 SIZE = 512
@@ -35,8 +37,11 @@ WHOLE, ABSENT, CUT_SHORT = "whole", "absent", "cut short"
 
 @dataclass(frozen=True)
 class Flaws:
-    """What is to be wrong with a tree: how many lesions miss their slice, how many have it cut short in the middle of
-    the file, and in how many series every position occurs twice (the second file, of higher InstanceNumber, is air)."""
+    """What is to be wrong with a tree.
+
+    absent: lesions whose slice is missing; cut_short: lesions whose slice is half a file; duplicated: series
+    in which every position occurs twice, the second file (of higher InstanceNumber) being air.
+    """
 
     absent: int = 0
     cut_short: int = 0
@@ -46,11 +51,11 @@ class Flaws:
 def write_dicom_tree(
     root: str | Path, n_patients: int = 12, seed: int = 0, *, around: int = 2, flaws: Flaws | None = None
 ) -> pd.DataFrame:
-    """Write the lesions of n_patients patients below `root`, each on its slice and `around` slices on either side.
+    """Write the lesions of n_patients patients below `root`, with `around` slices on either side of each.
 
-    Patients are drawn by `seed`, benign and malignant ones in turn; `seed` is the phantom's render seed too. Returns one row
-    a lesion: lesion_id, patient_id, scan_id, label, path of its slice, state (whole | absent | cut short). Raises
-    UserError where `root` holds something already or there are not so many patients.
+    Patients are drawn by `seed`, malignant and benign ones in turn; it is the phantom's render seed too.
+    Returns one row a lesion: lesion_id, patient_id, scan_id, label, path of its slice, state (whole | absent
+    | cut short). Raises UserError where `root` holds something already or there are not so many patients.
     """
     root, flaws = Path(root), flaws or Flaws()
     if root.exists() and any(root.iterdir()):
@@ -69,7 +74,7 @@ def write_dicom_tree(
 
 
 def choose_patients(n_patients: int, seed: int) -> list[Lesion]:
-    """All labelled lesions of n_patients random patients, as many with a malignant lesion as without (or one more)."""
+    """All labelled lesions of n_patients random patients; every second has a malignant one."""
     by_patient = defaultdict(list)
     for lesion in cohort():
         by_patient[lesion.patient_id].append(lesion)
@@ -77,13 +82,15 @@ def choose_patients(n_patients: int, seed: int) -> list[Lesion]:
     malignant = [p for p in shuffled if any(lesion.label == "malignant" for lesion in by_patient[p])]
     benign = [p for p in shuffled if p not in set(malignant)]
     if not 1 <= n_patients <= 2 * min(len(malignant), len(benign)):
-        raise UserError(f"{n_patients} patients were asked for; use 1 to {2 * min(len(malignant), len(benign))}")
+        raise UserError(
+            f"{n_patients} patients were asked for; use 1 to {2 * min(len(malignant), len(benign))}"
+        )
     chosen = [p for pair in zip(malignant, benign, strict=False) for p in pair][:n_patients]
     return [lesion for patient in chosen for lesion in by_patient[patient]]
 
 
 def assign_flaws(lesions: list[Lesion], flaws: Flaws, seed: int, spared: set[int]) -> dict[str, str]:
-    """lesion_id -> state. A flaw is given only to a lesion alone on its slice, and to none of the `spared` scans."""
+    """lesion_id -> state; only lesions alone on their slice and not in `spared` scans get a flaw."""
     places = Counter((lesion.scan_id, lesion.slice_k) for lesion in lesions)
     alone = [
         lesion.lesion_id
@@ -92,7 +99,9 @@ def assign_flaws(lesions: list[Lesion], flaws: Flaws, seed: int, spared: set[int
     ]
     wanted = [ABSENT] * flaws.absent + [CUT_SHORT] * flaws.cut_short
     if len(wanted) > len(alone):
-        raise UserError(f"{len(wanted)} flaws do not fit {len(alone)} lesions; ask for fewer or for more patients")
+        raise UserError(
+            f"{len(wanted)} flaws do not fit {len(alone)} lesions; ask for fewer or for more patients"
+        )
     drawn = np.random.default_rng((seed, 1)).permutation(alone)[: len(wanted)].tolist()
     return {lesion.lesion_id: WHOLE for lesion in lesions} | dict(zip(drawn, wanted, strict=True))
 
@@ -129,7 +138,7 @@ def wanted_slices(lesions: list[Lesion], around: int, count: int) -> list[int]:
 
 
 def slice_hu(scan: Scan, scenes: list[tuple[Lesion, Scene]], k: int) -> np.ndarray:
-    """(512, 512) HU: a schematic thorax with every lesion's surroundings; a pixel belongs to the nearest lesion."""
+    """(512, 512) HU: a schematic thorax, around each lesion the phantom's pixels."""
     image, nearest = thorax(scan.pixel_spacing), np.full((SIZE, SIZE), np.inf)
     for lesion, scene in scenes:
         z = scan.slice_zvals[k] - lesion.slice_z_mm
@@ -148,7 +157,7 @@ def thorax(spacing: float) -> np.ndarray:
 
 
 def paste(image: np.ndarray, nearest: np.ndarray, patch: np.ndarray, lesion: Lesion) -> None:
-    """Put a patch around the lesion's midpoint where no other lesion is nearer, in place; `nearest` is kept up to date."""
+    """Put a patch around the lesion's midpoint, in place, where no other lesion is nearer."""
     half = patch.shape[0] // 2
     corner = np.round([lesion.centre_i, lesion.centre_j]).astype(int) - half
     inner = tuple(slice(max(c, 0), min(c + len(patch), SIZE)) for c in corner)
@@ -161,7 +170,7 @@ def paste(image: np.ndarray, nearest: np.ndarray, patch: np.ndarray, lesion: Les
 
 
 def write_slice(path: Path, scan: Scan, k: int, hu: np.ndarray, number: int) -> None:
-    """One CT slice (512, 512) in HU as an int16 DICOM file with what LIDC's own files carry for geometry and rescale."""
+    """One CT slice (512, 512) in HU as an int16 DICOM file with the geometry and rescale tags of LIDC's."""
     uid = f"{scan.series_uid[:40]}.{scan.scan_id}.{number}"
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -203,7 +212,9 @@ def _row(lesion: Lesion, path: Path, state: str) -> dict[str, object]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path, help="a new folder")
     parser.add_argument("--patients", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
@@ -213,7 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     flaws = Flaws(options.absent, options.cut_short, options.duplicated)
     try:
-        table = write_dicom_tree(options.root, options.patients, options.seed, around=options.around, flaws=flaws)
+        table = write_dicom_tree(
+            options.root, options.patients, options.seed, around=options.around, flaws=flaws
+        )
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
