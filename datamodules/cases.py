@@ -147,29 +147,6 @@ class Cases:
         return cls(**{"mask": None, **arrays, "pixel_mm": float(arrays["pixel_mm"])})
 
 
-def concatenate(parts: Sequence[Cases]) -> Cases:
-    """Several sets of one pixel size as one, each cut to the smallest rim.
-
-    Raises UserError where pixel sizes differ.
-    """
-    if len({round(part.pixel_mm, 6) for part in parts}) != 1:
-        raise UserError("sets of different field of view cannot be joined; prepare them with one fov_mm")
-    rim = min(part.rim for part in parts)
-    masked = any(part.mask is not None for part in parts)
-    return Cases(
-        image=np.concatenate([_trim(part.image, part.rim - rim) for part in parts]),
-        mask=np.concatenate([_trim(_mask_or_zero(part), part.rim - rim) for part in parts])
-        if masked
-        else None,
-        margin=np.concatenate([np.minimum(part.margin, rim) for part in parts]),
-        pixel_mm=parts[0].pixel_mm,
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("label", "case_id", "patient_id", "diameter_mm", "has_mask")
-        },
-    )
-
-
 def prepared(cache_dir: str | Path, name: str, settings: dict[str, Any], build: Callable[[], Cases]) -> Cases:
     """The cases that `build` makes, from the cache where these very settings were prepared before.
 
@@ -195,14 +172,6 @@ def settings_digest(settings: dict[str, Any]) -> str:
 
 def _items(cases: Cases) -> dict[str, Any]:
     return {field.name: getattr(cases, field.name) for field in fields(cases)}
-
-
-def _trim(pixels: np.ndarray, rim: int) -> np.ndarray:
-    return pixels[:, rim : pixels.shape[1] - rim, rim : pixels.shape[2] - rim]
-
-
-def _mask_or_zero(cases: Cases) -> np.ndarray:
-    return np.zeros_like(cases.image) if cases.mask is None else cases.mask
 
 
 def _check_images(cases: Cases) -> None:

@@ -22,18 +22,12 @@ from scipy.ndimage import map_coordinates
 from datamodules.contract import HU_MAX, HU_MIN, IMAGE_SIZE
 from utils.errors import UserError
 
-HU_LOWEST, HU_HIGHEST = (
-    -32768.0,
-    65535.0,
-)  # beyond that nothing is a Hounsfield unit, metal and padding included
+HU_LOWEST, HU_HIGHEST = -32768.0, 65535.0  # metal and scanners' padding included
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One slice.
-
-    Pixels (rows, columns) float32 and millimetres per (row, column), None where the file has none.
-    """
+    """One slice: float32 pixels (rows, columns), and mm per row and column, None where the file has none."""
 
     pixels: np.ndarray
     spacing: tuple[float, float] | None
@@ -58,10 +52,7 @@ def read_image(
 
 
 def read_mask(path: Path, index: int | None = None) -> Plane:
-    """A slice of a mask in [0, 1].
-
-    0/1, 0..255 or a fraction. Raises UserError as `read_image`, or for other values.
-    """
+    """A slice of a mask in [0, 1]; a file may hold 0/1, 0..255 or fractions. UserError as `read_image`."""
     pixels, spacing = _read(path, index)
     _check_finite(path, pixels)
     values = pixels.astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.cases import Cases, concatenate, prepared, settings_digest
+from datamodules.cases import Cases, prepared, settings_digest
 from utils.errors import UserError
 
 
@@ -245,15 +245,3 @@ def test_settings_digest_ignores_order_and_sees_values():
     assert (
         len({settings_digest(settings) for settings in ({}, {"a": 1}, {"a": 2}, {"a": "1"}, {"b": 1})}) == 5
     )
-
-
-def test_sets_join_at_the_smaller_rim():
-    large, small = make(rim=8, seed=0), make(rim=5, seed=1, masks=False)
-    joined = concatenate([large, small])
-    assert joined.rim == 5
-    assert joined.margin.max() <= 5
-    assert joined.has_mask.tolist() == [True] * 5 + [False] * 5
-    expected = torch.cat([large.window()[0], small.window()[0]])
-    assert torch.equal(joined.window()[0], expected)
-    with pytest.raises(UserError, match="one fov_mm"):
-        concatenate([large, make(seed=1, pixel_mm=0.5)])

@@ -209,6 +209,7 @@ def test_truncated_files_are_named(tmp_path, volume):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99), dtype=np.uint8)).save(
         tmp_path / "v.png"
     )
+    write_dicom(tmp_path / "v.dcm", volume[0] + 1024)
     for path in sorted(tmp_path.iterdir()):
         whole = path.read_bytes()
         for kept in (len(whole) - 60, len(whole) // 2, 100):
