@@ -304,7 +304,8 @@ def _controls_picture(metrics: Mapping[str, Figure], figures_dir: Path) -> Pictu
     )
     caption = (
         "R against a blob that does not look at the image, in the outline grown by "
-        f"{DILATION_MM:g} mm. Moved images show which of the two looks at the image."
+        f"{DILATION_MM:g} mm. Where an image is moved by more than its nodule's radius, the blob misses "
+        f"and R should not."
     )
     return Picture(path, caption)
 

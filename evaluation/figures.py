@@ -90,8 +90,8 @@ def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarr
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
         axis.text(
-            0.03,
-            0.03,
+            0.04,
+            0.06,
             f"p {p:.2f}",
             transform=axis.transAxes,
             fontsize=8,
@@ -230,7 +230,8 @@ def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
 
 def mean_maps(path: Path, maps: np.ndarray, masks: np.ndarray | None, shift_correlation: np.ndarray) -> Path:
     """Mean R, mean |R| (with the mean outline where masks exist), and how well R follows a shifted image."""
-    canvas, axes = _canvas(WIDTH, 3.3, ncols=3)
+    canvas, axes = _canvas(WIDTH, 3.1, ncols=3)
+    canvas.get_layout_engine().set(wspace=0.08)
     signed = axes[0].imshow(maps.mean(0), cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     magnitude = axes[1].imshow(np.abs(maps).mean(0), cmap="magma", vmin=0)
     for axis, drawn, title in ((axes[0], signed, "mean R"), (axes[1], magnitude, "mean |R|")):
