@@ -21,7 +21,9 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate; print the folder of the results last."""
-    from utils.evaluating import evaluate  # heavy imports come after --help and the check of the configuration
+    from utils.evaluating import (
+        evaluate,
+    )  # heavy imports come after --help and the check of the configuration
 
     print(entry.run(evaluate, cfg), flush=True)
 

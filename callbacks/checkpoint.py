@@ -10,8 +10,8 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 
 class _Movable(ModelCheckpoint):
-    """A resumed run may lie in another folder than the one it continues: what was saved there counts as saved here,
-    provided that the file was copied (`utils.runs.adopt`)."""
+    """A resumed run may lie in another folder than the one it continues: what was saved there counts as
+    saved here, provided that the file was copied (`utils.runs.adopt`)."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over scores and file names, not the folder."""
@@ -29,7 +29,12 @@ class BestCheckpoint(_Movable):
     """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on."""
 
     def __init__(self, dirpath: str, monitor: str, mode: str = "max", min_epochs: int | None = None) -> None:
-        options = {"monitor": monitor, "mode": mode, "save_on_train_epoch_end": True, "enable_version_counter": False}
+        options = {
+            "monitor": monitor,
+            "mode": mode,
+            "save_on_train_epoch_end": True,
+            "enable_version_counter": False,
+        }
         super().__init__(dirpath, filename="best", **options)
         self.min_epochs = min_epochs or 0
 

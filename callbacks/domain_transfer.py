@@ -1,4 +1,4 @@
-"""How the generators move the classifiers' p(malignant), on the validation cases, while training (sec. 5.2)."""
+"""How the generators move the classifiers' p(malignant) on the validation cases (sec. 5.2)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from callbacks.log_media import log_histograms
 
 
 class DomainTransfer(pl.Callback):
-    """Logs mean p(malignant) on x, G-(x), G+(x) as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
+    """Logs mean p(malignant) as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
 
-    The explained classifier is the one that the generators are trained against; the selector they never saw. The module
-    has `generate(x) -> (x_neg, x_pos)`, `classifier` and `selector` (image -> logits). Where `validation_step` returns
-    what it generated (`x_neg`, `x_pos`), that is used and nothing is generated twice.
+    The explained classifier is the one that the generators are trained against; the selector they never saw.
+    The module has `generate(x) -> (x_neg, x_pos)`, `classifier` and `selector` (image -> logits). Where
+    `validation_step` returns what it generated (`x_neg`, `x_pos`), that is used and nothing is generated
+    twice.
     """
 
     def __init__(self, histograms: bool = True) -> None:
@@ -31,8 +32,8 @@ class DomainTransfer(pl.Callback):
 
     @torch.no_grad()
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:  # fmt: skip
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: int
+    ) -> None:
         """Collect the probabilities of one batch."""
         x = batch["image"]
         x_neg, x_pos = generated(pl_module, x, outputs)

@@ -1,6 +1,7 @@
 """Images, histograms and tables to whichever logger is on: W&B, TensorBoard, and files beside CSV logs.
 
-Files lie in the run's folder as `<key>/epoch_000.png` and `.csv`. Nothing here names a case: ids may belong to a person.
+Files lie in the run's folder as `<key>/epoch_000.png` and `.csv`. Nothing here names a case: ids may belong
+to a person.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def log_histograms(trainer: pl.Trainer, key: str, values: Mapping[str, np.ndarra
     """Distributions of values in [0,1], one a name; as one picture in a file."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_metrics({f"{key}/{k}": _wandb().Histogram(v) for k, v in values.items()}, trainer.global_step)
+            logger.log_metrics(
+                {f"{key}/{k}": _wandb().Histogram(v) for k, v in values.items()}, trainer.global_step
+            )
         elif isinstance(logger, TensorBoardLogger):
             for name, array in values.items():
                 logger.experiment.add_histogram(f"{key}/{name}", array, trainer.global_step)
@@ -58,7 +61,9 @@ def log_table(trainer: pl.Trainer, key: str, rows: Sequence[Mapping[str, Any]]) 
             data = [[_wandb_cell(value) for value in row.values()] for row in rows]
             logger.log_table(key, columns=list(rows[0]), data=data, step=trainer.global_step)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_text(key, f"```\n{_plain(rows).to_string(index=False)}\n```", trainer.global_step)
+            logger.experiment.add_text(
+                key, f"```\n{_plain(rows).to_string(index=False)}\n```", trainer.global_step
+            )
         elif isinstance(logger, CSVLogger):
             _plain(rows).to_csv(_file(trainer, key, "csv"), index=False)
 
@@ -85,7 +90,9 @@ def _wandb_cell(value: Any) -> Any:
 
 def _histograms(values: Mapping[str, np.ndarray]) -> Figure:
     figure = Figure(figsize=(2.2 * len(values), 2), layout="constrained")
-    for axis, (name, array) in zip(np.atleast_1d(figure.subplots(1, len(values), sharey=True)), values.items(), strict=True):
+    for axis, (name, array) in zip(
+        np.atleast_1d(figure.subplots(1, len(values), sharey=True)), values.items(), strict=True
+    ):
         axis.hist(array, bins=20, range=(0, 1), color="#4477aa")
         axis.set_title(f"{name}, mean {np.mean(array):.2f}", fontsize=8)
     return figure

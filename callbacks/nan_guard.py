@@ -12,9 +12,11 @@ from utils.errors import UserError
 
 
 class NanGuard(pl.Callback):
-    """Raises UserError where a loss is NaN, infinite or beyond `limit`, or a weight is not finite at an epoch's end.
+    """Raises UserError where a loss is NaN, infinite or beyond `limit`, or a weight is not finite at an
+    epoch's end.
 
-    Looks at the training step's loss and at what was logged under `train/` or `loss/`, every `every_n_steps` batches.
+    Looks at the training step's loss and at what was logged under `train/` or `loss/`, every `every_n_steps`
+    batches.
     Checkpoints are written after each epoch, later than this check, so the last one is always a good one.
     """
 
@@ -22,7 +24,9 @@ class NanGuard(pl.Callback):
         self.limit = limit
         self.every_n_steps = every_n_steps
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Check the losses of this batch."""
         if batch_idx % self.every_n_steps == 0:
             for key, value in self._losses(trainer, outputs).items():

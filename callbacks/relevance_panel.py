@@ -1,4 +1,6 @@
-"""Pictures of a fixed set of validation cases while training: x, G-(x), G+(x), reconstruction and R (sec. 2, fig. 6)."""
+"""Pictures of a fixed set of validation cases while training: x, G-(x), G+(x), reconstruction and R (sec. 2,
+fig. 6).
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ LABELS = {0: "benign", 1: "malignant", -1: "unknown"}
 
 
 class RelevancePanel(pl.Callback):
-    """Logs a panel (`panels`) and a table (`panel_table`) of `cases` validation cases, benign and malignant in turn.
+    """Logs a panel (`panels`) and a table (`panel_table`) of `cases` validation cases, benign and malignant
+    in turn.
 
-    The same cases every `every_n_epochs` epochs; captions hold p(malignant) of the classifiers on x, G-(x), G+(x).
+    The same cases every `every_n_epochs` epochs; captions hold p(malignant) of the classifiers on x, G-(x),
+    G+(x).
     """
 
     def __init__(self, cases: int = 6, every_n_epochs: int = 1) -> None:
@@ -38,13 +42,24 @@ class RelevancePanel(pl.Callback):
         cases = trainer.datamodule.val_cases
         cases = cases.select(choose(cases.label, self.cases))
         rows = self._rows(pl_module, cases.window()[0].to(pl_module.device), cases.label)
-        log_image(trainer, "panels", render(panel(rows)), f"epoch {trainer.current_epoch}; R from -{LIMIT} to {LIMIT}")
+        log_image(
+            trainer,
+            "panels",
+            render(panel(rows)),
+            f"epoch {trainer.current_epoch}; R from -{LIMIT} to {LIMIT}",
+        )
         log_table(trainer, "panel_table", [_table_row(row) for row in rows])
 
     def _rows(self, module: Any, x: Tensor, label: np.ndarray) -> list[dict[str, Any]]:
         """One dict a case: pictures as (64, 64) arrays, probabilities, label."""
         x_neg, x_pos = module.generate(x)
-        pictures = {"x": x, "neg": x_neg, "pos": x_pos, "cycle": module.cycle(x)[0], "relevance": x_pos - x_neg}
+        pictures = {
+            "x": x,
+            "neg": x_neg,
+            "pos": x_pos,
+            "cycle": module.cycle(x)[0],
+            "relevance": x_pos - x_neg,
+        }
         arrays = {key: value[:, 0].float().cpu().numpy() for key, value in pictures.items()}
         probabilities = {
             f"{name}/{kind}": malignant(classifier, pictures[kind]).cpu().numpy()
@@ -62,7 +77,9 @@ class RelevancePanel(pl.Callback):
 
 
 def choose(label: np.ndarray, count: int) -> np.ndarray:
-    """Indices of `count` cases: the first ones, benign and malignant in turn; unknown ones where no others are left."""
+    """Indices of `count` cases: the first ones, benign and malignant in turn; unknown ones where no others
+    are left.
+    """
     turn = np.empty(len(label), dtype=int)
     for value in np.unique(label):
         turn[label == value] = np.arange(np.sum(label == value))
@@ -88,15 +105,13 @@ def picture(key: str, array: np.ndarray) -> np.ndarray:
 def caption(row: dict[str, Any]) -> str:
     """Label and p(malignant), e.g. `malignant; explained x .81 G- .06 G+ .97`."""
     names = dict.fromkeys(key.split("/")[0] for key in row["p"])
-    texts = [
-        f"{name} x {row['p'][f'{name}/x']:.2f}  G- {row['p'][f'{name}/neg']:.2f}  G+ {row['p'][f'{name}/pos']:.2f}"
-        for name in names
-    ]
+    value = {key: f"{p:.2f}" for key, p in row["p"].items()}
+    texts = [f"{n} x {value[f'{n}/x']}  G- {value[f'{n}/neg']}  G+ {value[f'{n}/pos']}" for n in names]
     return "; ".join([row["label"], *texts])
 
 
 def panel(rows: list[dict[str, Any]]) -> Figure:
-    """The figure: a row a case, a column a picture, its caption above each row. One axis a row: it is drawn quickly."""
+    """The figure: a row a case, a column a picture, its caption above each row. One axis a row is quick."""
     figure = Figure(figsize=(1.6 * len(TITLES), 1.9 * len(rows)))
     axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.25})[:, 0]
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.4 / (1.9 * len(rows)))
@@ -112,7 +127,9 @@ def panel(rows: list[dict[str, Any]]) -> Figure:
 
 def strip(pictures: list[np.ndarray], gap: int = 3) -> np.ndarray:
     """Pictures (H, W, 3) uint8 side by side, with white gaps on both sides of each."""
-    return np.concatenate([np.pad(p, ((0, 0), (gap, gap), (0, 0)), constant_values=255) for p in pictures], axis=1)
+    return np.concatenate(
+        [np.pad(p, ((0, 0), (gap, gap), (0, 0)), constant_values=255) for p in pictures], axis=1
+    )
 
 
 def _table_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The explanation score over the epochs as one picture: the measure of convergence that the paper lacks (sec. 5.1)."""
+"""The explanation score over the epochs as one picture: the measure of convergence that the paper lacks
+(sec. 5.1).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,15 @@ from callbacks.log_media import log_image, render
 
 
 class ScorePlot(pl.Callback):
-    """Writes `path` at the end of the training: the score `key` bold, its factors (other `val/` figures) thin.
+    """Writes `path` at the end of the training: the score `key` bold, its factors thin.
 
     The history is part of the checkpoint, so a resumed run draws all of its epochs.
     """
 
     def __init__(self, path: str, key: str = "val/explanation_score") -> None:
         self.path, self.key = Path(path), key
-        self.history: dict[str, dict[str, float]] = {}  # epoch (as text: checkpoints keep plain values) -> figures
+        # Epoch (as text: checkpoints keep plain values) -> figures.
+        self.history: dict[str, dict[str, float]] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The figures so far."""
@@ -36,7 +39,11 @@ class ScorePlot(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw."""
-        if not trainer.is_global_zero or trainer.fast_dev_run or not any(self.key in f for f in self.history.values()):
+        if (
+            not trainer.is_global_zero
+            or trainer.fast_dev_run
+            or not any(self.key in f for f in self.history.values())
+        ):
             return
         image = render(plot(self.history, self.key), dpi=120)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +59,12 @@ def plot(history: dict[str, dict[str, float]], key: str) -> Figure:
     for name in sorted({name for figures in history.values() for name in figures}):
         points = [(int(epoch), figures[name]) for epoch, figures in history.items() if name in figures]
         bold = name == key
-        axis.plot(*zip(*points, strict=True), label=name.removeprefix("val/"), lw=2.5 if bold else 1, marker="." if bold else None)
+        axis.plot(
+            *zip(*points, strict=True),
+            label=name.removeprefix("val/"),
+            lw=2.5 if bold else 1,
+            marker="." if bold else None,
+        )
     best = max((epoch for epoch in history if key in history[epoch]), key=lambda epoch: history[epoch][key])
     axis.axvline(int(best), color="0.6", lw=1, ls=":")
     axis.set(xlabel="epoch", ylim=(0, 1), title=f"best {history[best][key]:.3f} at epoch {best}")

@@ -20,8 +20,9 @@ from utils.checkpoints import load_module
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Class-weighted cross entropy, mean over the labelled cases: mean(w[y] * ce).
 
-    logits (N,2); label (N,) int64, -1 is left out; weights (2,), mean 1 over the training cases. Unlike torch's `weight=`
-    the sum is divided by the number of cases, so that a batch's loss does not depend on which classes it drew.
+    logits (N,2); label (N,) int64, -1 is left out; weights (2,), mean 1 over the training cases. Unlike
+    torch's `weight=` the sum is divided by the number of cases, so that a batch's loss does not depend on
+    which classes it drew.
     """
     known = label >= 0
     if not known.any():
@@ -33,8 +34,9 @@ def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoot
 class ClassifierModule(pl.LightningModule):
     """ConvNet + class-weighted cross entropy + AdamW.
 
-    net: arguments of `networks.ConvNet`. class_weights: (benign, malignant). All arguments are plain numbers, so that a
-    checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc`, `val/accuracy`.
+    net: arguments of `networks.ConvNet`. class_weights: (benign, malignant). All arguments are plain
+    numbers, so that a checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc`,
+    `val/accuracy`.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class ClassifierModule(pl.LightningModule):
         net = dict(net or {})
         class_weights = [float(weight) for weight in class_weights]
         self.save_hyperparameters()
-        self.net = ConvNet(**net).to(memory_format=torch.channels_last)  # faster convolutions on CPUs and GPUs
+        self.net = ConvNet(**net).to(memory_format=torch.channels_last)  # faster convolutions
         self.register_buffer("weights", torch.tensor(class_weights), persistent=False)
         self.metrics = nn.ModuleDict(
             {"val/loss": MeanMetric(), "val/auc": BinaryAUROC(), "val/accuracy": BinaryAccuracy()}
@@ -57,7 +59,7 @@ class ClassifierModule(pl.LightningModule):
 
     @classmethod
     def load(cls, path: str | Path) -> ClassifierModule:
-        """The module of a checkpoint, in eval mode on the CPU. Raises UserError where the file does not fit."""
+        """The module of a checkpoint, in eval mode on the CPU. Raises UserError for another file."""
         return load_module(path, cls)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class ClassifierModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Mapping[str, Any], _: int) -> None:
-        """Collect the labelled cases; what is logged at the end is over all of them, not a mean of batch figures."""
+        """Collect the labelled cases; the figures are over all of them, not means over batches."""
         known = batch["label"] >= 0
         if known.any():
             logits, label = self(batch["image"][known]), batch["label"][known]

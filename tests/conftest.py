@@ -20,7 +20,9 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of real CT images (`CYCLE_AM_REAL_DATA`, else ../shared/data); the test is skipped where it is absent."""
+    """Folder of real CT images (`CYCLE_AM_REAL_DATA`, else ../shared/data); the test is skipped where it is
+    absent.
+    """
     folder = Path(os.environ.get("CYCLE_AM_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"needs real CT images; {folder} is absent (set CYCLE_AM_REAL_DATA)")

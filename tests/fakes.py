@@ -10,7 +10,9 @@ from datamodules.contract import IMAGE_SIZE
 
 
 class BlobDataModule(NoduleDataModule):
-    """Round blobs on noise, `count` patients with one case each; the malignant ones are larger and fainter at the rim."""
+    """Round blobs on noise, `count` patients with one case each; the malignant ones are larger and fainter
+    at the rim.
+    """
 
     def __init__(self, *, count: int = 80, **arguments) -> None:
         super().__init__(**arguments)

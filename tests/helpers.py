@@ -37,8 +37,14 @@ def composed(overrides: list[str], folder: Path, name: str = "run", config: str 
 def run(script: str, *overrides: str, **options) -> subprocess.CompletedProcess:
     """An entry point in a process of its own; its output as text."""
     return subprocess.run(
-        [sys.executable, script, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=240, env=environment(), **options
-    )  # fmt: skip
+        [sys.executable, script, *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment(),
+        **options,
+    )
 
 
 def environment() -> dict[str, str]:
@@ -60,4 +66,6 @@ def equal(a, b) -> bool:
 def same_training(a: Path, b: Path) -> bool:
     """Whether two checkpoints hold bit-identical weights, optimizers and counters."""
     first, second = (torch.load(path, weights_only=True) for path in (a, b))
-    return all(equal(first[key], second[key]) for key in ("state_dict", "optimizer_states", "epoch", "global_step"))
+    return all(
+        equal(first[key], second[key]) for key in ("state_dict", "optimizer_states", "epoch", "global_step")
+    )

@@ -21,7 +21,12 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     companions = "companions={selector:{seed:1},judge:{seed:2,model:{net:{width:3}}}}"
     train(composed([*TINY_CLASSIFIER, companions, "trainer.max_epochs=1"], folder))
-    cycle_am = [*TINY_CYCLE_AM, "experiment=cycle_am_small", "trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+    cycle_am = [
+        *TINY_CYCLE_AM,
+        "experiment=cycle_am_small",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=1",
+    ]
     train(composed(cycle_am, folder))
     return folder
 
@@ -37,7 +42,13 @@ def test_classifier_round_trip(trained):
 
 
 def test_cycle_am_round_trip(trained, tmp_path):
-    overrides = [*TINY_CYCLE_AM, *QUICK, "+evaluation.realism=false", "+evaluation.progress=false", f"out_dir={tmp_path}"]
+    overrides = [
+        *TINY_CYCLE_AM,
+        *QUICK,
+        "+evaluation.realism=false",
+        "+evaluation.progress=false",
+        f"out_dir={tmp_path}",
+    ]
     evaluate(composed([*overrides, "experiment=cycle_am_small"], trained, config="evaluate"))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     for key in ("transfer/explained/pos", "transfer/independent/neg", "similarity/ssim_pos", "cycle/l1"):
@@ -62,8 +73,8 @@ def test_another_split_is_refused(trained):
 def test_a_run_that_is_none_is_named(trained, tmp_path):
     with pytest.raises(UserError, match=r"there is no best\.ckpt"):
         evaluate(composed([*TINY_CLASSIFIER, f"run={tmp_path}"], trained, config="evaluate"))
+    overrides = [o for o in TINY_CLASSIFIER if not o.startswith("data_name")]
     with pytest.raises(UserError, match=r"run `python train.py experiment=classifier data=elsewhere`"):
-        overrides = [o for o in TINY_CLASSIFIER if not o.startswith("data_name")]
         evaluate(composed([*overrides, "data_name=elsewhere"], trained, config="evaluate"))
 
 

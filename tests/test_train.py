@@ -1,4 +1,6 @@
-"""The training entry: every experiment composes and runs, resumes exactly, and refuses bad input in one line."""
+"""The training entry: every experiment composes and runs, resumes exactly, and refuses bad input in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ import pytest
 import torch
 
 from lightning_modules.classifier import ClassifierModule
-from tests.helpers import BLOBS, ROOT, TINY_CLASSIFIER, TINY_CYCLE_AM, composed, environment, run, same_training
+from tests.helpers import (
+    BLOBS,
+    ROOT,
+    TINY_CLASSIFIER,
+    TINY_CYCLE_AM,
+    composed,
+    environment,
+    run,
+    same_training,
+)
 from utils.config import check_config
 from utils.errors import UserError
 from utils.training import train
@@ -55,14 +66,18 @@ def test_classifier_fast_dev_run(tmp_path):
 
 @pytest.mark.parametrize("experiment", CYCLE_AM)
 def test_cycle_am_fast_dev_run(experiment, trained):
-    result = train(composed([*TINY_CYCLE_AM, f"experiment={experiment}", "debug=fdr"], trained, name=experiment))
+    result = train(
+        composed([*TINY_CYCLE_AM, f"experiment={experiment}", "debug=fdr"], trained, name=experiment)
+    )
     assert result["metrics"]["loss/generator"] > 0
     assert 0 <= result["metrics"]["val/explanation_score"] <= 1
 
 
 def test_classifier_leaves_its_companions(trained):
     latest = trained / "runs/classifier/blobs/latest"
-    best, selector, judge = (ClassifierModule.load(latest / f"{n}.ckpt") for n in ("best", "selector", "judge"))
+    best, selector, judge = (
+        ClassifierModule.load(latest / f"{n}.ckpt") for n in ("best", "selector", "judge")
+    )
     assert judge.hparams["net"]["width"] == 3
     assert not torch.equal(best.net.linear.weight, selector.net.linear.weight)
     assert json.loads((latest / "selector/finished.json").read_text())["epochs"] == 1
@@ -94,7 +109,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 def test_killed_in_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path):
     killed, epochs = tmp_path / "killed", 400
-    overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", f"hydra.run.dir={killed}", f"trainer.max_epochs={epochs}"]
+    overrides = [
+        *TINY_CLASSIFIER,
+        f"paths.runs={tmp_path}",
+        f"hydra.run.dir={killed}",
+        f"trainer.max_epochs={epochs}",
+    ]
     kill_when(killed / "last.ckpt", [sys.executable, "train.py", *overrides, "callbacks.early_stopping=null"])
     kept = torch.load(killed / "last.ckpt", weights_only=True)["epoch"] + 1
     assert kept < epochs
@@ -123,7 +143,9 @@ def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):
     done = run("train.py", "-m", "seed=0,1", *overrides)
     assert done.returncode == 0, done.stderr
     first, second = sorted(tmp_path.glob("classifier/blobs/multirun/*/*/best.ckpt"))
-    assert not torch.equal(ClassifierModule.load(first).net.linear.weight, ClassifierModule.load(second).net.linear.weight)
+    assert not torch.equal(
+        ClassifierModule.load(first).net.linear.weight, ClassifierModule.load(second).net.linear.weight
+    )
     assert not (tmp_path / "classifier/blobs/latest").exists()
 
 
@@ -157,7 +179,7 @@ def test_bad_input_is_one_clear_line(override, expected, tmp_path):
     if override == "trainer=gpu" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     overrides = [*(o for o in TINY_CLASSIFIER if o.split("=")[0] != override.split("=")[0]), override]
-    with pytest.raises(Exception, match=expected):  # noqa: B017 - Hydra wraps what constructors raise
+    with pytest.raises(Exception, match=expected):
         train(composed(overrides, tmp_path))
 
 
@@ -181,7 +203,10 @@ def test_an_error_leaves_no_folder_no_traceback_and_status_1(tmp_path):
 
 
 def test_hydra_stops_on_a_wrong_key_and_a_wrong_type(tmp_path):
-    for override, expected in (("data.colour=red", "not in struct"), ("seed=x", "could not be converted to Integer")):
+    for override, expected in (
+        ("data.colour=red", "not in struct"),
+        ("seed=x", "could not be converted to Integer"),
+    ):
         done = run("train.py", "experiment=classifier", override, f"paths.runs={tmp_path}")
         assert done.returncode == 1
         assert expected in done.stderr

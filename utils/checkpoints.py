@@ -62,14 +62,16 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         return torch.load(path, map_location=map_location, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise UserError(f"checkpoint {path} cannot be read ({reason}); train again or give another file") from error
+        raise UserError(
+            f"checkpoint {path} cannot be read ({reason}); train again or give another file"
+        ) from error
 
 
 def load_module(path: str | Path, cls: type[Module], **modules: Any) -> Module:
     """Rebuild a Lightning module from its checkpoint alone, in eval mode on the CPU.
 
-    `modules` are the constructor's arguments that a checkpoint cannot hold (other networks). Raises UserError where the
-    file is absent or does not fit `cls`.
+    `modules` are the constructor's arguments that a checkpoint cannot hold (other networks). Raises
+    UserError where the file is absent or does not fit `cls`.
     """
     checkpoint = read_checkpoint(path)
     try:
@@ -77,5 +79,7 @@ def load_module(path: str | Path, cls: type[Module], **modules: Any) -> Module:
         module.load_state_dict(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"checkpoint {path} does not fit {cls.__name__} ({reason}); give the right file") from error
+        raise UserError(
+            f"checkpoint {path} does not fit {cls.__name__} ({reason}); give the right file"
+        ) from error
     return module.eval()

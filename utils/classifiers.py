@@ -38,8 +38,8 @@ class Custom(nn.Module):
 class Classifiers:
     """The explained classifier and its independent companions, by their checkpoints.
 
-    explained: a ClassifierModule's checkpoint, or None where `module` is a user's own network. selector takes part in
-    choosing CycleAM's checkpoints, judge only ever reports.
+    explained: a ClassifierModule's checkpoint, or None where `module` is a user's own network. selector
+    takes part in choosing CycleAM's checkpoints, judge only ever reports.
     """
 
     explained: Path | None
@@ -67,7 +67,11 @@ class Classifiers:
 
     def keep(self, run_dir: str | Path) -> None:
         """Copy them into a run's folder, so that it stays whole when other classifiers are trained."""
-        for name, path in (("classifier", self.explained), ("selector", self.selector), ("judge", self.judge)):
+        for name, path in (
+            ("classifier", self.explained),
+            ("selector", self.selector),
+            ("judge", self.judge),
+        ):
             target = Path(run_dir) / f"{name}.ckpt"
             if path and path.resolve() != target.resolve():
                 copy_atomically(path, target)
@@ -82,12 +86,15 @@ def load_classifier(path: str | Path) -> ClassifierModule:
     except RuntimeError as error:
         net = module.hparams["net"]
         wanted = f"1 x {IMAGE_SIZE} x {IMAGE_SIZE}"
-        raise UserError(f"classifier {path} was made for other images ({net}), not {wanted}; train it again") from error
+        raise UserError(
+            f"classifier {path} was made for other images ({net}), not {wanted}; train it again"
+        ) from error
     return module
 
 
 def find_classifiers(cfg: DictConfig, resume: Path | None = None) -> Classifiers:
-    """From explicit paths; else those that the resumed run kept; else what `experiment=classifier` left for this data.
+    """From explicit paths; else those that the resumed run kept; else what `experiment=classifier` left for
+    this data.
 
     Raises UserError that names the command to run where there are none.
     """

@@ -1,4 +1,6 @@
-"""What is checked of a composed configuration before any work: top-level types, types of every argument, missing values."""
+"""What is checked of a composed configuration before any work: top-level types, types of every argument,
+missing values.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import inspect
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +81,14 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
     """All nodes below `node` that name a constructor, with their dotted paths."""
     if isinstance(node, DictConfig) and "_target_" in node:
         yield path, node
-    items = node.items() if isinstance(node, DictConfig) else enumerate(node) if isinstance(node, ListConfig) else ()
-    for key, child in items:
+    for key, child in _children(node):
         yield from _targets(child, f"{path}.{key}".lstrip("."))
+
+
+def _children(node: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(node, DictConfig):
+        return node.items()
+    return enumerate(node) if isinstance(node, ListConfig) else ()
 
 
 def _check_arguments(path: str, node: DictConfig) -> None:
@@ -90,10 +97,12 @@ def _check_arguments(path: str, node: DictConfig) -> None:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     hints = _hints(target)
     for key, value in node.items():
-        if key in SKIPPED or isinstance(value, DictConfig) and "_target_" in value:
+        if key in SKIPPED or (isinstance(value, DictConfig) and "_target_" in value):
             continue
         if key not in parameters and not open_ended:
-            raise UserError(f"{path}.{key}: {node['_target_']} has no argument '{key}'; it takes {', '.join(parameters)}")
+            raise UserError(
+                f"{path}.{key}: {node['_target_']} has no argument '{key}'; it takes {', '.join(parameters)}"
+            )
         if key in hints and not fits(value, hints[key]):
             raise UserError(f"{path}.{key}={value}: expected {_name(hints[key])}, not {type(value).__name__}")
 
@@ -112,13 +121,15 @@ def _hints(target: Callable) -> dict[str, Any]:
     for function in functions:
         try:
             hints |= typing.get_type_hints(function)
-        except (NameError, TypeError, AttributeError):  # builtins, and names that exist for type checkers only
+        except (NameError, TypeError, AttributeError):  # builtins, and names for type checkers only
             continue
     return hints
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value agrees with an annotation. What cannot be judged (tensors, protocols, ...) is let through."""
+    """Whether a plain value agrees with an annotation. What cannot be judged (tensors, protocols, ...) is
+    let through.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -144,4 +155,5 @@ def _fits_scalar(value: Any, kind: type) -> bool:
 
 
 def _name(hint: Any) -> str:
-    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    plain = inspect.isclass(hint) and not typing.get_args(hint)
+    return hint.__name__ if plain else str(hint).replace("typing.", "")

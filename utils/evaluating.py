@@ -75,7 +75,10 @@ def options(cfg: DictConfig) -> dict[str, Any]:
 
 def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
     """Small print of a report: what was evaluated on what."""
-    return {"Checkpoint": str(run_dir / "best.ckpt"), "Data": f"fingerprint {data.fingerprint}\n{data.describe()}"}
+    return {
+        "Checkpoint": str(run_dir / "best.ckpt"),
+        "Data": f"fingerprint {data.fingerprint}\n{data.describe()}",
+    }
 
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am}

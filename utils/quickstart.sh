@@ -4,8 +4,7 @@
 set -euo pipefail
 python="${VENV:-.venv}/bin/python"
 out="${OUT:-runs/quickstart}"
-log="$out/log"
-mkdir -p "$log"
+mkdir -p "$out"
 
 train() {  # train EXPERIMENT: once, resumable, in a folder of its own
   local run="$out/$1/phantom/quickstart"

@@ -1,4 +1,4 @@
-"""Where runs lie: `runs/<experiment>/<data>/<time>/`, and `latest` beside them points to the newest finished one."""
+"""Where runs lie: `runs/<experiment>/<data>/<time>/`, `latest` is the newest finished one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ def publish(run_dir: str | Path) -> None:
 
 
 def latest(runs: str | Path, experiment: str, data: str) -> Path:
-    """The newest finished run of an experiment on some data. Raises UserError that names the command to run."""
+    """The newest finished run of an experiment on some data. Raises UserError with the command to run."""
     link = Path(runs) / experiment / data / LATEST
     if not link.is_dir():
         command = f"python train.py experiment={experiment} data={data}"
-        raise UserError(f"no finished run of experiment={experiment} for data={data} below {runs}; run `{command}`")
+        raise UserError(
+            f"no finished run of experiment={experiment} for data={data} below {runs}; run `{command}`"
+        )
     return link.resolve()
 
 
@@ -49,7 +51,9 @@ def resolve_checkpoint(path: str | Path) -> Path:
 
 def mark_finished(run_dir: str | Path, **facts: Any) -> None:
     """Write `finished.json` into the folder: its training has come to its own end."""
-    write_atomically(Path(run_dir) / FINISHED, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n"))
+    write_atomically(
+        Path(run_dir) / FINISHED, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n")
+    )
 
 
 def finished(run_dir: str | Path) -> dict[str, Any] | None:
@@ -66,14 +70,14 @@ def adopt(source: Path, run_dir: Path) -> None:
 
 
 def write_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
-    """Write `split.json`: the data's fingerprint and which patients (as digests) trained and tested this run."""
+    """Write `split.json`: the data's fingerprint and digests of its patients' ids."""
     seen = _digests([*data.train_cases.patient_id, *data.val_cases.patient_id])
     facts = {"fingerprint": data.fingerprint, "seen": seen, "test": _digests(data.test_cases.patient_id)}
     write_atomically(Path(run_dir) / SPLIT, lambda path: path.write_text(json.dumps(facts) + "\n"))
 
 
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
-    """Raise UserError where patients that are to be tested trained (or chose the checkpoint of) the run in `run_dir`."""
+    """Raise UserError where patients that are to be tested trained or validated the run."""
     file = Path(run_dir) / SPLIT
     if not file.is_file():
         return

@@ -24,11 +24,12 @@ from utils.config import check_config
 from utils.errors import UserError
 
 say = rank_zero_only(partial(print, flush=True))
-Result = dict[str, Any]  # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values
+# best: path of the best checkpoint or None; score: its monitored value; metrics: the last values
+Result = dict[str, Any]
 
 
 def train(cfg: DictConfig) -> Result:
-    """Train what `cfg.task` names and point `latest` to the run. Raises UserError for what the user can mend."""
+    """Train what `cfg.task` names and point `latest` to the run. Raises UserError for bad input."""
     check_config(cfg)
     prepare(cfg)
     result = TASKS[cfg.task](cfg)
@@ -38,7 +39,7 @@ def train(cfg: DictConfig) -> Result:
 
 
 def prepare(cfg: DictConfig) -> None:
-    """What a run sets for the whole process: warnings, threads, precision of products; and the hardware it asks for."""
+    """What a run sets for the whole process: warnings, threads, precision; checks the hardware asked for."""
     if cfg.extras.ignore_warnings:
         quieten()
     if cfg.extras.threads:
@@ -53,17 +54,25 @@ def prepare(cfg: DictConfig) -> None:
 def quieten() -> None:
     """Leave out Lightning's announcements and its advice that does not apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for text in (".*many workers.*", ".*logging interval.*", ".*exists and is not empty.*", ".*LeafSpec.*", ".*in eval mode.*"):
+    for text in (
+        ".*many workers.*",
+        ".*logging interval.*",
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+        ".*in eval mode.*",
+    ):
         warnings.filterwarnings("ignore", message=text)
 
 
 def train_classifier(cfg: DictConfig) -> Result:
-    """The explained classifier and its companions, `<companion>.ckpt` beside the explained one's `best.ckpt`."""
+    """The explained classifier and its companions: `<companion>.ckpt` beside `best.ckpt`."""
     source = resume_source(cfg)
     result = train_one_classifier(cfg, source)
     for name, changes in (cfg.companions or {}).items():
         say(f"companion: {name}")
-        other = train_one_classifier(companion(cfg, name, changes), source and source.parent / name / "last.ckpt")
+        other = train_one_classifier(
+            companion(cfg, name, changes), source and source.parent / name / "last.ckpt"
+        )
         if other["best"]:
             rank_zero_only(copy_atomically)(other["best"], Path(cfg.paths.run_dir) / f"{name}.ckpt")
     return result
@@ -111,7 +120,8 @@ def build_cycle_am(cfg: DictConfig, classifiers: Classifiers) -> pl.LightningMod
 
 def build_module(cfg: DictConfig, **arguments: Any) -> pl.LightningModule:
     """`cfg.model` with further arguments. Raises UserError where a value does not suit the networks."""
-    build = instantiate(cfg.model, _partial_=True, _convert_="all")  # partial: OmegaConf would copy the arguments
+    # Partial, because OmegaConf would copy the arguments.
+    build = instantiate(cfg.model, _partial_=True, _convert_="all")
     try:
         return build(**arguments)
     except (TypeError, ValueError) as error:
@@ -130,7 +140,7 @@ def resume_source(cfg: DictConfig) -> Path | None:
 
 
 def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
-    """Copy what the resumed run had; its result, if it had come to its own end and no more epochs are asked for."""
+    """Copy what the resumed run had; its result, if it had ended and no more epochs are asked for."""
     if resume is None:
         return None
     run_dir = Path(cfg.paths.run_dir)
@@ -158,7 +168,9 @@ def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
     return data
 
 
-def fit(cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None) -> Result:
+def fit(
+    cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None
+) -> Result:
     """Run the trainer; loggers are closed whatever happens."""
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
@@ -175,7 +187,7 @@ def fit(cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModul
 
 
 def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer:
-    """The trainer, with checkpoints that are written whole or not at all and a bar only where somebody looks."""
+    """The trainer, with checkpoints that are written whole or not at all and a bar on terminals only."""
     shown = progress() if cfg.trainer.enable_progress_bar else None
     bar = shown is not None and isinstance(shown, pl.callbacks.ProgressBar)
     return instantiate(
@@ -202,7 +214,7 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer) -> Result:
 
 
 def best_score(trainer: pl.Trainer) -> float | None:
-    """The monitored value of the best checkpoint, else of the last epoch; None where nothing was monitored."""
+    """The monitored value of the best checkpoint, else of the last epoch; None without a monitor."""
     for callback in trainer.checkpoint_callbacks:
         if callback.monitor:
             score = callback.best_model_score

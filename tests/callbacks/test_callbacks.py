@@ -31,7 +31,9 @@ class Scores(ClassifierModule):
 
 
 def fit(module, callbacks, folder, epochs):
-    trainer = pl.Trainer(max_epochs=epochs, callbacks=callbacks, default_root_dir=folder, num_sanity_val_steps=0, **OPTIONS)
+    trainer = pl.Trainer(
+        max_epochs=epochs, callbacks=callbacks, default_root_dir=folder, num_sanity_val_steps=0, **OPTIONS
+    )
     trainer.fit(module, datamodule=BlobDataModule(count=24, cache_dir=folder, batch_size=8))
     return trainer
 
@@ -65,8 +67,12 @@ def test_nan_stops_the_run_and_the_last_good_checkpoint_stays(tmp_path):
         def training_step(self, batch, index):
             return super().training_step(batch, index) * (float("nan") if self.current_epoch == 1 else 1)
 
-    last = pl.callbacks.ModelCheckpoint(tmp_path, "last", enable_version_counter=False, save_on_train_epoch_end=True)
-    with pytest.raises(UserError, match=r"training diverged: .* is nan at epoch 1, .*last\.ckpt; lower model\.lr"):
+    last = pl.callbacks.ModelCheckpoint(
+        tmp_path, "last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    with pytest.raises(
+        UserError, match=r"training diverged: .* is nan at epoch 1, .*last\.ckpt; lower model\.lr"
+    ):
         fit(Diverges({"width": 2}), [NanGuard(), last], tmp_path, 3)
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert kept["epoch"] == 0
@@ -80,7 +86,10 @@ def test_an_exploding_loss_stops_the_run(tmp_path):
 
 def test_a_logged_term_that_is_nan_is_found():
     trainer = SimpleNamespace(
-        callback_metrics={"loss/cycle": torch.tensor(float("nan"))}, default_root_dir="x", current_epoch=0, global_step=7
+        callback_metrics={"loss/cycle": torch.tensor(float("nan"))},
+        default_root_dir="x",
+        current_epoch=0,
+        global_step=7,
     )
     with pytest.raises(UserError, match=r"loss/cycle is nan at epoch 0, step 7"):
         NanGuard().on_train_batch_end(trainer, None, None, None, 0)

@@ -62,9 +62,18 @@ def folder(tmp_path_factory):
 def trainer(folder):
     """Fits the stand-in for two epochs with all callbacks and a CSV logger."""
     callbacks = [DomainTransfer(), RelevancePanel(cases=3), ScorePlot(str(folder / "score.png"))]
-    options = {"accelerator": "cpu", "enable_progress_bar": False, "num_sanity_val_steps": 0, "enable_checkpointing": False}
+    options = {
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "num_sanity_val_steps": 0,
+        "enable_checkpointing": False,
+    }
     trainer = pl.Trainer(
-        max_epochs=2, callbacks=callbacks, logger=CSVLogger(folder, name="csv"), default_root_dir=folder, **options
+        max_epochs=2,
+        callbacks=callbacks,
+        logger=CSVLogger(folder, name="csv"),
+        default_root_dir=folder,
+        **options,
     )
     trainer.fit(Shade(), datamodule=BlobDataModule(count=40, cache_dir=folder))
     return trainer

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_module, read_checkpoint, write_atomically
+from utils.checkpoints import (
+    AtomicCheckpointIO,
+    copy_atomically,
+    load_module,
+    read_checkpoint,
+    write_atomically,
+)
 from utils.errors import UserError
 
 
@@ -57,6 +63,8 @@ def test_a_file_cut_short_and_an_absent_one_are_named(tmp_path):
 
 
 def test_a_checkpoint_of_something_else_is_named(tmp_path):
-    torch.save({"hyper_parameters": {"in_features": 2, "out_features": 3}, "state_dict": {}}, tmp_path / "a.ckpt")
+    torch.save(
+        {"hyper_parameters": {"in_features": 2, "out_features": 3}, "state_dict": {}}, tmp_path / "a.ckpt"
+    )
     with pytest.raises(UserError, match=r"does not fit Linear"):
         load_module(tmp_path / "a.ckpt", nn.Linear)
