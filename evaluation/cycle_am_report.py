@@ -290,22 +290,24 @@ def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
 
 def _controls_picture(metrics: Mapping[str, Figure], figures_dir: Path) -> Picture:
     pairs = {
-        "peak, centred": ("peak_in_dilated", "centre_prior_peak_dilated"),
-        "peak, moved": ("peak_in_dilated_shifted", "centre_prior_peak_dilated_shifted"),
-        "share, centred": ("relevance_mass_dilated", "centre_prior_mass_dilated"),
-        "share, moved": ("relevance_mass_dilated_shifted", "centre_prior_mass_dilated_shifted"),
+        "peak in outline": ("peak_in_mask", "centre_prior_peak"),
+        "peak in outline, moved": ("peak_in_mask_shifted", "centre_prior_peak_shifted"),
+        "share in grown outline": ("relevance_mass_dilated", "centre_prior_mass_dilated"),
+        "share in grown outline, moved": (
+            "relevance_mass_dilated_shifted",
+            "centre_prior_mass_dilated_shifted",
+        ),
     }
     groups = {
         name: {"R": metrics[f"localisation/{ours}"], "central blob": metrics[f"localisation/{blob}"]}
         for name, (ours, blob) in pairs.items()
     }
     path = draw.intervals(
-        figures_dir / "localisation.png", groups, "share of cases (peak), share of |R| in the grown outline"
+        figures_dir / "localisation.png", groups, "share of cases (peak), share of |R| (share)"
     )
     caption = (
-        "R against a blob that does not look at the image, in the outline grown by "
-        f"{DILATION_MM:g} mm. Where an image is moved by more than its nodule's radius, the blob misses "
-        f"and R should not."
+        "R against a blob that does not look at the image. Where an image is moved by more than its nodule's "
+        "radius, the blob misses and R should not."
     )
     return Picture(path, caption)
 
