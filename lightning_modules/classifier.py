@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 
+from losses import Augment
 from networks import ConvNet
 from utils.checkpoints import load_module
+from utils.randomness import SampleUniform
 
 
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -46,11 +50,15 @@ class ClassifierModule(pl.LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 1e-2,
         label_smoothing: float = 0.0,
+        epochs: int = 40,
+        augment: Augment | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         net = dict(net or {})
         class_weights = [float(weight) for weight in class_weights]
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["augment"])
+        self.augment = augment
         self.net = ConvNet(**net).to(memory_format=torch.channels_last)  # faster convolutions
         self.register_buffer("weights", torch.tensor(class_weights), persistent=False)
         self.metrics = nn.ModuleDict(
@@ -73,9 +81,9 @@ class ClassifierModule(pl.LightningModule):
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
         return weighted_cross_entropy(logits, label, self.weights, self.hparams["label_smoothing"])
 
-    def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """One batch of the contract -> loss."""
-        loss = self._loss(self(batch["image"]), batch["label"])
+        loss = self._loss(self(self._changed(batch["image"], batch_idx)), batch["label"])
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(batch["label"]))
         return loss
 
@@ -96,8 +104,22 @@ class ClassifierModule(pl.LightningModule):
             self.log(key, metric.compute(), prog_bar=key == "val/auc")
             metric.reset()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW."""
-        return torch.optim.AdamW(
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the learning rate rises over three epochs and falls along a cosine, near 0 after `epochs`."""
+        optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], fused=False
         )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(lr_factor, epochs=self.hparams["epochs"]))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _changed(self, image: Tensor, batch_idx: int) -> Tensor:
+        if self.augment is None:
+            return image
+        key = (self.hparams["seed"], self.current_epoch, batch_idx)
+        return self.augment(image, SampleUniform(key, self.global_rank, self.trainer.world_size))
+
+
+def lr_factor(epoch: int, epochs: int, warm_up: int = 3) -> float:
+    """Share of the learning rate in `epoch` (from 0): linear over `warm_up` epochs, then a cosine down to .01."""
+    rest = min(max(epoch + 1 - warm_up, 0) / max(epochs - warm_up, 1), 1.0)
+    return min((epoch + 1) / warm_up, 1.0) * (0.505 + 0.495 * cos(pi * rest))
