@@ -170,7 +170,11 @@ def realism_auc(
 def quick_realism(
     fake_train: Tensor, real_train: Tensor, fake_test: Tensor, real_test: Tensor, *, seed: int = 0
 ) -> float:
-    """`realism_auc` with fewer steps, for the explanation score: it ranks generators alike."""
+    """`realism_auc` with fewer steps, for a training loop.
+
+    On real crops with stripes of 4, 8 and 17 HU it gave .63, .76, .99 where 240 steps gave .85, .97, 1.00:
+    weaker, in the same order.
+    """
     return realism_auc(fake_train, real_train, fake_test, real_test, seed=seed, steps=QUICK_STEPS)
 
 
