@@ -1,0 +1,46 @@
+"""The whole LIDC path on a DICOM tree with flaws: prepare, train the classifier and CycleAM, evaluate."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from datamodules.phantom_dicom import Flaws, write_dicom_tree
+from tests.helpers import composed
+from utils.evaluating import evaluate
+from utils.training import train
+
+NARROW = ["model.generator.channels=[2,2,2,2]", "model.discriminator.channels=[2,2,2,2]", "data.batch_size=4"]
+ONE_EPOCH = ["trainer=cpu", "trainer.max_epochs=1", "trainer.precision=32-true", "logger=null"]
+QUICK = ["+evaluation.resamples=50", "+evaluation.progress=false"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_prepare_train_evaluate(tmp_path):
+    written = write_dicom_tree(tmp_path / "LIDC-IDRI", n_patients=16, seed=0, flaws=Flaws(1, 1, 1))
+    flawed = [row for row in written if row["state"] in ("absent", "cut short")]
+    assert len(flawed) == 2
+    lidc = ["data=lidc", f"data.dicom_root={tmp_path / 'LIDC-IDRI'}", "data.val_fraction=0.3"]
+
+    companions = "companions={selector:{seed:1},judge:{seed:2}}"
+    small = ["experiment=classifier", "model.net.width=2", "data.batch_size=4", companions]
+    train(composed([*small, *lidc, *ONE_EPOCH], tmp_path, "a"))
+    train(composed(["experiment=cycle_am_small", *NARROW, *lidc, *ONE_EPOCH, *classifiers(tmp_path)], tmp_path, "b"))
+
+    run = f"run={tmp_path}/runs/cycle_am_small/blobs/b"
+    options = [*QUICK, "+evaluation.realism=false", run, f"out_dir={tmp_path}/out", *NARROW[:2], *classifiers(tmp_path)]
+    out = evaluate(composed(["experiment=cycle_am_small", *lidc, *options], tmp_path, config="evaluate"))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["localisation/relevance_mass"]["n"] > 0 and (out / "report.html").stat().st_size > 10_000
+
+    (skipped,) = tmp_path.rglob("skipped.csv")
+    with skipped.open() as file:
+        assert {row["lesion_id"] for row in csv.DictReader(file)} == {str(row["lesion_id"]) for row in flawed}
+
+
+def classifiers(folder) -> list[str]:
+    best = folder / "runs/classifier/blobs/a/best.ckpt"
+    return [f"classifier.ckpt={best}"]
