@@ -206,13 +206,18 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer) -> Result:
     """The result; where no epoch was late enough to count as the best, the last one stands in."""
     run_dir = Path(cfg.paths.run_dir)
     best, last = run_dir / "best.ckpt", run_dir / "last.ckpt"
-    if trainer.is_global_zero and last.is_file() and not best.is_file():
+    if trainer.is_global_zero and last.is_file() and not has_best(trainer):
         copy_atomically(last, best)
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
     result = {"best": str(best) if best.is_file() else None, "score": best_score(trainer), "metrics": metrics}
     if trainer.is_global_zero and not trainer.fast_dev_run:
         runs.mark_finished(run_dir, max_epochs=trainer.max_epochs, epochs=trainer.current_epoch, **result)
     return result
+
+
+def has_best(trainer: pl.Trainer) -> bool:
+    """Whether a callback chose a best checkpoint, in this run or in the one that it continues."""
+    return any(callback.monitor and callback.best_model_path for callback in trainer.checkpoint_callbacks)
 
 
 def best_score(trainer: pl.Trainer) -> float | None:
