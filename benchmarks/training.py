@@ -63,7 +63,9 @@ def bench(device: str, half: bool) -> list[dict[str, Any]]:
     return [row(what, action, image.device, half, peak) for what, action in work.items()]
 
 
-def row(what: str, action: Callable[[], Any], device: torch.device, half: bool, peak: float) -> dict[str, Any]:
+def row(
+    what: str, action: Callable[[], Any], device: torch.device, half: bool, peak: float
+) -> dict[str, Any]:
     """Seconds, images a second and the share of the convolution speed."""
     with FlopCounterMode(display=False) as counter:
         action()
@@ -96,7 +98,11 @@ def timed(action: Callable[[], Any], device: torch.device) -> float:
 def convolution_speed(device: str, half: bool) -> float:
     """Floating point operations a second of a convolution with its backward pass, channels last."""
     convolution = nn.Conv2d(96, 96, 3, padding=1).to(device, memory_format=torch.channels_last)
-    x = torch.rand(BATCH, 96, 64, 64, device=device).contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = (
+        torch.rand(BATCH, 96, 64, 64, device=device)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
 
     def action() -> None:
         with torch.autocast(device, torch.bfloat16, enabled=half):
@@ -124,7 +130,13 @@ def build_gan(channels: tuple[int, ...]) -> CycleAMGAN:
     """CycleAM with the paper's four terms."""
     similarity = partial(losses.similarity, l1_weight=5.0)
     functions = (losses.cycle, similarity, losses.adversarial, losses.activation)
-    terms = dict(zip(("cycle", "similarity", "adversarial", "activation"), (Term(1.0, f) for f in functions), strict=True))
+    terms = dict(
+        zip(
+            ("cycle", "similarity", "adversarial", "activation"),
+            (Term(1.0, f) for f in functions),
+            strict=True,
+        )
+    )
     sizes = {"channels": channels}
     return CycleAMGAN(sizes, sizes, ConvNet(), terms=terms)
 

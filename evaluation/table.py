@@ -55,7 +55,9 @@ def read(argument: str) -> tuple[str, dict]:
     try:
         return name, json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{argument}: no metrics.json there ({error}); give NAME=path/to/metrics.json") from error
+        raise UserError(
+            f"{argument}: no metrics.json there ({error}); give NAME=path/to/metrics.json"
+        ) from error
 
 
 def markdown(columns: dict[str, dict]) -> str:

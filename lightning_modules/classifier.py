@@ -109,7 +109,9 @@ class ClassifierModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"], fused=False
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(lr_factor, epochs=self.hparams["epochs"]))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, partial(lr_factor, epochs=self.hparams["epochs"])
+        )
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _changed(self, image: Tensor, batch_idx: int) -> Tensor:

@@ -76,14 +76,21 @@ class CycleAMGAN(pl.LightningModule):
             }
         )
         self.g_pos, self.g_neg = UNetGenerator(**generator), UNetGenerator(**generator)
-        self.d_pos, self.d_neg = PairedPatchDiscriminator(**discriminator), PairedPatchDiscriminator(**discriminator)
-        self.average = nn.ModuleDict({"pos": _frozen(self.g_pos), "neg": _frozen(self.g_neg)}) if ema else None
+        self.d_pos, self.d_neg = (
+            PairedPatchDiscriminator(**discriminator),
+            PairedPatchDiscriminator(**discriminator),
+        )
+        self.average = (
+            nn.ModuleDict({"pos": _frozen(self.g_pos), "neg": _frozen(self.g_neg)}) if ema else None
+        )
         self.classifier = classifier.eval().requires_grad_(False)
         # In a tuple, the selector is no submodule: it is neither trained nor saved.
         self._selector = (selector.eval().requires_grad_(False),) if selector else ()
         self.terms = {name: term for name, term in (terms or {}).items() if term is not None}
         self.discriminator_augment = discriminator_augment
-        self.to(memory_format=torch.channels_last)  # convolutions on CPUs and tensor cores: up to five times faster
+        self.to(
+            memory_format=torch.channels_last
+        )  # convolutions on CPUs and tensor cores: up to five times faster
 
     def train(self, mode: bool = True) -> "CycleAMGAN":
         """As of ``nn.Module``, but the classifier stays in evaluation mode."""
@@ -146,8 +153,13 @@ class CycleAMGAN(pl.LightningModule):
             answers = self._answers(x_pos, x_neg, x_b, uniform)
             cycles = self.g_neg(x_pos), self.g_pos(x_neg)
             step = GeneratorStep(x_a, x_pos, x_neg, *cycles, *answers, self.classifier, uniform)
-            values = {name: self._logged(f"loss/{name}", term.function(step), len(x_a)) for name, term in self.terms.items()}
-        return self._logged("loss/generator", sum(self.terms[k].weight * v for k, v in values.items()), len(x_a))
+            values = {
+                name: self._logged(f"loss/{name}", term.function(step), len(x_a))
+                for name, term in self.terms.items()
+            }
+        return self._logged(
+            "loss/generator", sum(self.terms[k].weight * v for k, v in values.items()), len(x_a)
+        )
 
     def validation_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
         """G-(x) and G+(x), for the callbacks that watch them."""
@@ -220,4 +232,6 @@ def _frozen(module: nn.Module) -> nn.Module:
 
 def _plain(mapping: Mapping) -> dict:
     """Plain numbers, strings and lists only: a checkpoint must load with ``weights_only=True``."""
-    return {k: list(v) if not isinstance(v, str) and isinstance(v, Iterable) else v for k, v in mapping.items()}
+    return {
+        k: list(v) if not isinstance(v, str) and isinstance(v, Iterable) else v for k, v in mapping.items()
+    }

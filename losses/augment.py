@@ -60,7 +60,9 @@ class Augment:
         cos, sin = (angle.cos() * scale), (angle.sin() * scale)
         size = torch.tensor([image.shape[-1], image.shape[-2]], device=image.device)
         offset = (_signed(u[:, 3:5]) * self.shift).round() * 2 / size
-        matrix = torch.stack([flip * cos, -sin, offset[:, 0], flip * sin, cos, offset[:, 1]], 1).view(-1, 2, 3)
+        matrix = torch.stack([flip * cos, -sin, offset[:, 0], flip * sin, cos, offset[:, 1]], 1).view(
+            -1, 2, 3
+        )
         grid = affine_grid(matrix, list(image.shape), align_corners=False)
         return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
 

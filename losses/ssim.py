@@ -28,7 +28,9 @@ def ms_ssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD, scales:
         ValueError: if the coarsest scale is smaller than the window.
     """
     if not 1 <= scales <= len(WANG) or min(x.shape[-2:]) >> (scales - 1) < WINDOW:
-        raise ValueError(f"{scales} scales need images of at least {WINDOW << (scales - 1)} pixels, at most 3 scales")
+        raise ValueError(
+            f"{scales} scales need images of at least {WINDOW << (scales - 1)} pixels, at most 3 scales"
+        )
     exponents = torch.tensor(WANG[:scales]) / sum(WANG[:scales])
     total = 1.0
     for scale, exponent in enumerate(exponents.tolist()):
@@ -53,7 +55,9 @@ def _ssim_parts(x: Tensor, y: Tensor, constants: Sequence[float]) -> tuple[Tenso
     """Luminance term, and contrast-structure term, at each position (N, 1, H - 10, W - 10)."""
     c1, c2 = constants
     x, y = x.float(), y.float()
-    with torch.autocast(x.device.type, enabled=False):  # variances are small differences: half precision loses them
+    with torch.autocast(
+        x.device.type, enabled=False
+    ):  # variances are small differences: half precision loses them
         mx, my, xx, yy, xy = _blur(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
     luminance = (2 * mx * my + c1) / (mx**2 + my**2 + c1)
     structure = (2 * (xy - mx * my) + c2) / (xx - mx**2 + yy - my**2 + c2)
@@ -70,6 +74,10 @@ def _blur(image: Tensor) -> Tensor:
 def _gaussian(size: int, device: torch.device) -> Tensor:
     """Matrix (size - 10, size) whose rows hold the window at each position."""
     with torch.inference_mode(False):  # the cached tensor also serves training steps
-        t = torch.arange(size, device=device) - torch.arange(size - WINDOW + 1, device=device)[:, None] - WINDOW // 2
+        t = (
+            torch.arange(size, device=device)
+            - torch.arange(size - WINDOW + 1, device=device)[:, None]
+            - WINDOW // 2
+        )
         kernel = torch.exp(-(t**2) / (2 * SIGMA**2)) * (t.abs() <= WINDOW // 2)
         return kernel / kernel.sum(1, keepdim=True)

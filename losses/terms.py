@@ -84,7 +84,9 @@ def discriminator(answer_pos: Sequence[Tensor], answer_neg: Sequence[Tensor]) ->
 
 def answer_loss(answer: Sequence[Tensor], label: int) -> Tensor:
     """Cross entropy of logits (N, 2, h, w) with one label, mean over positions, then over scales."""
-    return torch.stack([cross_entropy(a, a.new_full(a[:, 0].shape, label, dtype=torch.long)) for a in answer]).mean()
+    return torch.stack(
+        [cross_entropy(a, a.new_full(a[:, 0].shape, label, dtype=torch.long)) for a in answer]
+    ).mean()
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -92,6 +94,10 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).abs().mean()
 
 
-def _activation(step: GeneratorStep, image: Tensor, label: int, smoothing: float, augment: Augment | None) -> Tensor:
+def _activation(
+    step: GeneratorStep, image: Tensor, label: int, smoothing: float, augment: Augment | None
+) -> Tensor:
     logits = step.classifier(augment(image, step.uniform) if augment else image).float()
-    return cross_entropy(logits, logits.new_full((len(logits),), label, dtype=torch.long), label_smoothing=smoothing)
+    return cross_entropy(
+        logits, logits.new_full((len(logits),), label, dtype=torch.long), label_smoothing=smoothing
+    )

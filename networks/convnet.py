@@ -27,7 +27,10 @@ class ConvNet(nn.Module):
             raise ValueError(f"image_size is {image_size}; three strides of 2 need a multiple of 8, e.g. 64")
         channels = [in_channels, *(width * 2**i for i in range(4))]
         self.blocks = nn.Sequential(
-            *(_block(*pair, stride) for *pair, stride in zip(channels, channels[1:], self.STRIDES, strict=False))
+            *(
+                _block(*pair, stride)
+                for *pair, stride in zip(channels, channels[1:], self.STRIDES, strict=False)
+            )
         )
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(channels[-1] * (image_size // 8) ** 2, 2)

@@ -46,9 +46,13 @@ class PairedPatchDiscriminator(nn.Module):
             fake, real: images (N, C, H, W) in [0, 1].
             uniform: gives numbers in [0, 1) of the asked shape (N, 1, h, w); they decide the order at each position.
         """
-        of_fake, of_real = self.encoder(fake), self.encoder(real)  # apart: with D frozen, only the fake needs a gradient
+        of_fake, of_real = (
+            self.encoder(fake),
+            self.encoder(real),
+        )  # apart: with D frozen, only the fake needs a gradient
         return [
-            paired_answer(head, of_fake[s], of_real[s], uniform) for s, head in zip(self.scales, self.heads, strict=True)
+            paired_answer(head, of_fake[s], of_real[s], uniform)
+            for s, head in zip(self.scales, self.heads, strict=True)
         ]
 
 

@@ -82,7 +82,9 @@ class UNetGenerator(nn.Module):
         """Image (N, C, H, W) in [0, 1] to the changed image, same shape, clamped to [0, 1]."""
         step = 2 ** len(self.decoder)
         if image.shape[-1] % step or image.shape[-2] % step:
-            raise ValueError(f"image is {tuple(image.shape[-2:])} pixels; both sides must be multiples of {step}")
+            raise ValueError(
+                f"image is {tuple(image.shape[-2:])} pixels; both sides must be multiples of {step}"
+            )
         *skips, x = self.encoder(image)
         for reduce, stage, skip in zip(self.reduce, self.decoder, skips[::-1], strict=True):
             # 1x1 before up-sampling: the two commute, and it is four times cheaper on the coarse grid.
@@ -116,7 +118,9 @@ def clamp_unit(x: Tensor) -> Tensor:
 def _stage(in_channels: int, out_channels: int, convs: int, padding_mode: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(convs):
-        conv = nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
+        conv = nn.Conv2d(
+            in_channels if i == 0 else out_channels, out_channels, 3, padding=1, padding_mode=padding_mode
+        )
         nn.init.kaiming_normal_(conv.weight, a=0.2, nonlinearity="leaky_relu")
         nn.init.zeros_(conv.bias)
         layers += [conv, nn.LeakyReLU(0.2, inplace=True)]

@@ -28,13 +28,25 @@ def test_prepare_train_evaluate(tmp_path):
     companions = "companions={selector:{seed:1},judge:{seed:2}}"
     small = ["experiment=classifier", "model.net.width=2", "data.batch_size=4", companions]
     train(composed([*small, *lidc, *ONE_EPOCH], tmp_path, "a"))
-    train(composed(["experiment=cycle_am_small", *NARROW, *lidc, *ONE_EPOCH, *classifiers(tmp_path)], tmp_path, "b"))
+    train(
+        composed(
+            ["experiment=cycle_am_small", *NARROW, *lidc, *ONE_EPOCH, *classifiers(tmp_path)], tmp_path, "b"
+        )
+    )
 
     run = f"run={tmp_path}/runs/cycle_am_small/blobs/b"
-    options = [*QUICK, "+evaluation.realism=false", run, f"out_dir={tmp_path}/out", *NARROW[:2], *classifiers(tmp_path)]
+    options = [
+        *QUICK,
+        "+evaluation.realism=false",
+        run,
+        f"out_dir={tmp_path}/out",
+        *NARROW[:2],
+        *classifiers(tmp_path),
+    ]
     out = evaluate(composed(["experiment=cycle_am_small", *lidc, *options], tmp_path, config="evaluate"))
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["localisation/relevance_mass"]["n"] > 0 and (out / "report.html").stat().st_size > 10_000
+    assert metrics["localisation/relevance_mass"]["n"] > 0
+    assert (out / "report.html").stat().st_size > 10_000
 
     (skipped,) = tmp_path.rglob("skipped.csv")
     with skipped.open() as file:

@@ -42,7 +42,9 @@ def prepare(cfg: DictConfig) -> None:
     """What a run sets for the whole process: warnings, threads, precision; checks the hardware asked for."""
     if cfg.extras.ignore_warnings:
         quieten()
-    if cfg.trainer.check_val_every_n_epoch != 1:  # the epochs between have no monitored value, as was asked for
+    if (
+        cfg.trainer.check_val_every_n_epoch != 1
+    ):  # the epochs between have no monitored value, as was asked for
         warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")
     if cfg.extras.threads:
         torch.set_num_threads(cfg.extras.threads)

@@ -18,11 +18,16 @@ SMALL = {"channels": [2, 3, 4, 5], "convs": 1}
 
 def build(**changes) -> CycleAMGAN:
     torch.manual_seed(0)
-    terms = {name: Term(1.0, getattr(losses, name)) for name in ("cycle", "similarity", "adversarial", "activation")}
+    terms = {
+        name: Term(1.0, getattr(losses, name))
+        for name in ("cycle", "similarity", "adversarial", "activation")
+    }
     arguments = {"generator": SMALL, "discriminator": SMALL, "classifier": ConvNet(2), "terms": terms}
     gan = CycleAMGAN(**(arguments | changes))
     for generator in (gan.g_pos, gan.g_neg):
-        torch.nn.init.normal_(generator.head.weight, std=0.1)  # a residual generator starts at no change at all
+        torch.nn.init.normal_(
+            generator.head.weight, std=0.1
+        )  # a residual generator starts at no change at all
     return gan
 
 
@@ -43,29 +48,39 @@ def has_gradient(module) -> bool:
 def test_generator_step_reaches_both_generators_and_nothing_else(pair):
     gan = build()
     generator_loss(gan, pair).backward()
-    assert has_gradient(gan.g_pos) and has_gradient(gan.g_neg)
+    assert has_gradient(gan.g_pos)
+    assert has_gradient(gan.g_neg)
     assert all(p.grad is None for m in (gan.d_pos, gan.d_neg, gan.classifier) for p in m.parameters())
-    assert all(p.requires_grad for m in (gan.d_pos, gan.d_neg) for p in m.parameters()), "frozen for the step only"
+    assert all(p.requires_grad for m in (gan.d_pos, gan.d_neg) for p in m.parameters()), (
+        "frozen for the step only"
+    )
 
 
 @pytest.mark.parametrize("name", ["cycle", "similarity", "adversarial", "activation"])
 def test_every_term_alone_reaches_both_generators(pair, name):
     gan = build(terms={name: Term(1.0, getattr(losses, name))})
     generator_loss(gan, pair).backward()
-    assert has_gradient(gan.g_pos) and has_gradient(gan.g_neg)
+    assert has_gradient(gan.g_pos)
+    assert has_gradient(gan.g_neg)
 
 
 def test_discriminator_step_reaches_both_discriminators_and_nothing_else(pair):
     gan, (x_a, x_b) = build(), pair
-    gan.discriminator_loss(gan.g_pos(x_a).detach(), gan.g_neg(x_a).detach(), x_b, SampleUniform((0,))).backward()
-    assert has_gradient(gan.d_pos) and has_gradient(gan.d_neg)
+    gan.discriminator_loss(
+        gan.g_pos(x_a).detach(), gan.g_neg(x_a).detach(), x_b, SampleUniform((0,))
+    ).backward()
+    assert has_gradient(gan.d_pos)
+    assert has_gradient(gan.d_neg)
     assert all(p.grad is None for m in (gan.g_pos, gan.g_neg, gan.classifier) for p in m.parameters())
 
 
 def test_the_sum_is_weighted_and_a_term_can_be_left_out(pair):
     terms = {"cycle": Term(2.0, losses.cycle), "similarity": Term(0.5, losses.similarity), "activation": None}
     gan = build(terms=terms)
-    one = {n: generator_loss(build(terms={n: Term(1.0, getattr(losses, n))}), pair) for n in ("cycle", "similarity")}
+    one = {
+        n: generator_loss(build(terms={n: Term(1.0, getattr(losses, n))}), pair)
+        for n in ("cycle", "similarity")
+    }
     torch.testing.assert_close(generator_loss(gan, pair), 2 * one["cycle"] + 0.5 * one["similarity"])
 
 
@@ -78,14 +93,17 @@ def test_relevance_is_the_difference_of_the_two_versions(pair):
 
 def test_the_classifier_stays_in_evaluation_mode():
     gan = build().train()
-    assert gan.g_pos.training and not gan.classifier.training
+    assert gan.g_pos.training
+    assert not gan.classifier.training
 
 
 def test_the_selector_is_not_saved_and_the_classifier_once():
     gan = build(selector=ConvNet(3))
     keys = set(gan.state_dict())
     assert not any("selector" in key for key in keys)
-    assert {k for k in keys if "blocks" in k} == {f"classifier.{k}" for k in ConvNet(2).state_dict() if "blocks" in k}
+    assert {k for k in keys if "blocks" in k} == {
+        f"classifier.{k}" for k in ConvNet(2).state_dict() if "blocks" in k
+    }
 
 
 def test_the_average_follows_and_explains(pair):
@@ -96,7 +114,8 @@ def test_the_average_follows_and_explains(pair):
     gan._average_generators()
     gan._trainer = None
     torch.testing.assert_close(mean, 0.9 * before + 0.1 * live)
-    assert gan.explaining_generators[1] is gan.average["pos"] and not mean.requires_grad
+    assert gan.explaining_generators[1] is gan.average["pos"]
+    assert not mean.requires_grad
 
 
 def test_sample_numbers_do_not_depend_on_the_number_of_processes():
@@ -121,7 +140,13 @@ def classifiers(tmp_path_factory) -> list[str]:
 
 
 def run(classifiers, folder, *overrides, name="run") -> Path:
-    common = [*TINY_CYCLE_AM, *classifiers, "experiment=cycle_am_small", "trainer.min_epochs=1", "callbacks.relevance_panel=null"]
+    common = [
+        *TINY_CYCLE_AM,
+        *classifiers,
+        "experiment=cycle_am_small",
+        "trainer.min_epochs=1",
+        "callbacks.relevance_panel=null",
+    ]
     cfg = composed([*common, "extras.threads=1", "trainer.precision=32-true", *overrides], folder, name)
     train(cfg)
     return Path(cfg.paths.run_dir) / "last.ckpt"
@@ -130,7 +155,9 @@ def run(classifiers, folder, *overrides, name="run") -> Path:
 def test_stopped_and_resumed_equals_never_stopped(classifiers, tmp_path):
     whole = run(classifiers, tmp_path, "trainer.max_epochs=2", "model.ema=0.9", name="whole")
     half = run(classifiers, tmp_path, "trainer.max_epochs=1", "model.ema=0.9", name="half")
-    rest = run(classifiers, tmp_path, "trainer.max_epochs=2", "model.ema=0.9", f"ckpt_path={half}", name="rest")
+    rest = run(
+        classifiers, tmp_path, "trainer.max_epochs=2", "model.ema=0.9", f"ckpt_path={half}", name="rest"
+    )
     assert same_training(whole, rest)
 
 
@@ -139,7 +166,8 @@ def test_training_leaves_the_classifier_untouched_and_loads_weights_only(classif
     saved = torch.load(last, weights_only=True)["state_dict"]
     source = torch.load(classifiers[0].split("=")[1], weights_only=True)["state_dict"]
     frozen = {k.removeprefix("classifier."): v for k, v in saved.items() if k.startswith("classifier.")}
-    assert frozen and all(torch.equal(v, source[f"net.{k}"]) for k, v in frozen.items())
+    assert frozen
+    assert all(torch.equal(v, source[f"net.{k}"]) for k, v in frozen.items())
 
 
 def test_overfits_four_cases():
@@ -150,7 +178,11 @@ def test_overfits_four_cases():
             bright = (x[..., 24:40, 24:40].mean((1, 2, 3)) - 0.5) * 20
             return torch.stack([-bright, bright], 1)
 
-    gan = build(classifier=Centre(), terms={"activation": Term(1.0, partial(losses.activation, smoothing=0.1))}, lr=1e-2)
+    gan = build(
+        classifier=Centre(),
+        terms={"activation": Term(1.0, partial(losses.activation, smoothing=0.1))},
+        lr=1e-2,
+    )
     x = torch.rand(4, 1, 64, 64)
     optimizer, _ = gan.configure_optimizers()
     for step in range(60):
@@ -159,13 +191,19 @@ def test_overfits_four_cases():
         loss.backward()
         optimizer.step()
     p = [gan.classifier(image).softmax(1)[:, 1].mean().item() for image in gan.generate(x)]
-    assert p[0] < 0.1 and p[1] > 0.9
+    assert p[0] < 0.1
+    assert p[1] > 0.9
 
 
 def test_two_processes_train_as_one(classifiers, tmp_path):
     """Same samples, same random numbers, averaged gradients: the weights agree to rounding."""
     settings = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "callbacks.explanation_score=null"]
-    settings += ["callbacks.best=null", "callbacks.early_stopping=null", "callbacks.domain_transfer=null", "callbacks.score_plot=null"]
+    settings += [
+        "callbacks.best=null",
+        "callbacks.early_stopping=null",
+        "callbacks.domain_transfer=null",
+        "callbacks.score_plot=null",
+    ]
     one = run(classifiers, tmp_path, *settings, "data.batch_size=4", name="one")
     two = ddp(classifiers, tmp_path, *settings, "data.batch_size=2")
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (one, two))
@@ -182,7 +220,13 @@ def ddp(classifiers, folder, *overrides) -> Path:
     from tests.helpers import run as run_script
 
     target = folder / "two"
-    common = [*TINY_CYCLE_AM, *classifiers, "experiment=cycle_am_small", "trainer.min_epochs=1", "callbacks.relevance_panel=null"]
+    common = [
+        *TINY_CYCLE_AM,
+        *classifiers,
+        "experiment=cycle_am_small",
+        "trainer.min_epochs=1",
+        "callbacks.relevance_panel=null",
+    ]
     result = run_script(
         "train.py", *common, "trainer=ddp", "trainer.accelerator=cpu", "extras.threads=1", "trainer.precision=32-true",
         *overrides, f"paths.root={folder}", f"hydra.run.dir={target}",

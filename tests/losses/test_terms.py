@@ -15,7 +15,12 @@ def step():
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(2, 1, 64, 64, generator=generator) for _ in range(5)]
     answers = [[torch.randn(2, 2, k, k, generator=generator) for k in (16, 8)] for _ in range(2)]
-    return GeneratorStep(*images, *answers, classifier=lambda x: torch.stack([-x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1), uniform=torch.rand)
+    return GeneratorStep(
+        *images,
+        *answers,
+        classifier=lambda x: torch.stack([-x.mean((1, 2, 3)), x.mean((1, 2, 3))], 1),
+        uniform=torch.rand,
+    )
 
 
 def test_cycle_is_equation_2_for_both_orders(step):
@@ -54,7 +59,9 @@ def test_activation_is_cross_entropy_with_the_generators_own_label(step):
 def test_smoothing_makes_95_percent_the_best_probability():
     p = torch.linspace(0.5, 0.999, 500)
     logits = torch.stack([torch.zeros_like(p), (p / (1 - p)).log()], 1)
-    loss = torch.nn.functional.cross_entropy(logits, torch.ones(500, dtype=torch.long), label_smoothing=0.1, reduction="none")
+    loss = torch.nn.functional.cross_entropy(
+        logits, torch.ones(500, dtype=torch.long), label_smoothing=0.1, reduction="none"
+    )
     assert p[loss.argmin()].item() == pytest.approx(0.95, abs=2e-3)
 
 

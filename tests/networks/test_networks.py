@@ -21,7 +21,8 @@ def test_convnet_has_the_papers_blocks():
 
 def test_convnet_relus_are_distinct_and_not_in_place():
     relus = [m for m in ConvNet(4).modules() if isinstance(m, nn.ReLU)]
-    assert len({id(m) for m in relus}) == 4 and not any(m.inplace for m in relus)
+    assert len({id(m) for m in relus}) == 4
+    assert not any(m.inplace for m in relus)
 
 
 @pytest.mark.parametrize("size", [0, 60, 33])
@@ -32,13 +33,19 @@ def test_convnet_refuses_a_size_that_three_strides_do_not_divide(size):
 
 def test_encoder_halves_the_resolution_at_each_stage():
     features = UNetEncoder(SMALL)(torch.rand(2, 1, 64, 64))
-    assert [tuple(f.shape) for f in features] == [(2, 4, 64, 64), (2, 6, 32, 32), (2, 8, 16, 16), (2, 10, 8, 8)]
+    assert [tuple(f.shape) for f in features] == [
+        (2, 4, 64, 64),
+        (2, 6, 32, 32),
+        (2, 8, 16, 16),
+        (2, 10, 8, 8),
+    ]
 
 
 def test_generator_has_three_convolutions_a_stage():
     generator = UNetGenerator()
     stages = [*generator.encoder.stages, *generator.decoder]
-    assert all(sum(isinstance(m, nn.Conv2d) for m in stage) == 3 for stage in stages) and len(stages) == 7
+    assert all(sum(isinstance(m, nn.Conv2d) for m in stage) == 3 for stage in stages)
+    assert len(stages) == 7
     assert [stage[0].out_channels for stage in generator.encoder.stages] == [48, 96, 192, 384]
 
 
@@ -52,7 +59,9 @@ def test_generator_stays_in_range_and_passes_gradient(output):
     generator = UNetGenerator(SMALL, output=output)
     nn.init.normal_(generator.head.weight)
     changed = generator(torch.rand(2, 1, 64, 64))
-    assert changed.shape == (2, 1, 64, 64) and changed.min() >= 0 and changed.max() <= 1
+    assert changed.shape == (2, 1, 64, 64)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
     changed.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
 
@@ -84,7 +93,8 @@ def test_the_shuffle_is_undone_exactly():
     """An oracle head that recognises the real features answers "real" at every position, whatever the order."""
     real, fake = torch.ones(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)
     answer = paired_answer(lambda pair: pair, fake, real, torch.rand)
-    assert torch.equal(answer[:, 1], torch.ones(2, 8, 8)) and torch.equal(answer[:, 0], torch.zeros(2, 8, 8))
+    assert torch.equal(answer[:, 1], torch.ones(2, 8, 8))
+    assert torch.equal(answer[:, 0], torch.zeros(2, 8, 8))
 
 
 def test_the_shuffle_is_unbiased():
