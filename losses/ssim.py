@@ -65,7 +65,7 @@ def _ssim_parts(x: Tensor, y: Tensor, constants: Sequence[float]) -> tuple[Tenso
 
 
 def _blur(image: Tensor) -> Tensor:
-    """Gaussian mean at each position that the window fits: a product with a banded matrix, faster than a convolution."""
+    """Gaussian mean wherever the window fits: a product with banded matrices, faster than a convolution."""
     rows, columns = (_gaussian(size, image.device) for size in image.shape[-2:])
     return rows @ image @ columns.T
 
