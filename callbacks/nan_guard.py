@@ -29,15 +29,19 @@ class NanGuard(pl.Callback):
     ) -> None:
         """Check the losses of this batch."""
         if batch_idx % self.every_n_steps == 0:
-            for key, value in self._losses(trainer, outputs).items():
-                if not abs(float(value)) <= self.limit:  # written so that NaN fails too
-                    raise UserError(self._message(trainer, f"{key} is {float(value):g}"))
+            self._check(trainer, outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check the weights that would be saved."""
+        """Check the epoch's mean losses, and the weights that would be saved."""
+        self._check(trainer, None)
         for name, value in pl_module.state_dict().items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise UserError(self._message(trainer, f"weight {name} is not finite"))
+
+    def _check(self, trainer: pl.Trainer, outputs: Any) -> None:
+        for key, value in self._losses(trainer, outputs).items():
+            if not abs(float(value)) <= self.limit:  # written so that NaN fails too
+                raise UserError(self._message(trainer, f"{key} is {float(value):g}"))
 
     def _losses(self, trainer: pl.Trainer, outputs: Any) -> dict[str, Any]:
         losses = {k: v for k, v in trainer.callback_metrics.items() if k.startswith(("loss/", "train/"))}

@@ -10,6 +10,7 @@ import losses
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
 from networks import ConvNet
 from tests.helpers import TINY_CYCLE_AM, composed, same_training
+from utils.errors import UserError
 from utils.randomness import SampleUniform
 from utils.training import train
 
@@ -168,6 +169,12 @@ def test_training_leaves_the_classifier_untouched_and_loads_weights_only(classif
     frozen = {k.removeprefix("classifier."): v for k, v in saved.items() if k.startswith("classifier.")}
     assert frozen
     assert all(torch.equal(v, source[f"net.{k}"]) for k, v in frozen.items())
+
+
+def test_an_exploding_loss_stops_before_its_checkpoint_is_written(classifiers, tmp_path):
+    with pytest.raises(UserError, match=r"training diverged: loss/\w+ is .*no epoch was finished"):
+        run(classifiers, tmp_path, "trainer.max_epochs=1", "callbacks.nan_guard.limit=1e-6")
+    assert not list(tmp_path.rglob("last.ckpt"))
 
 
 def test_overfits_four_cases():
