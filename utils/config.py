@@ -30,6 +30,7 @@ class TrainSchema:
     data_name: str = MISSING
     task: str = MISSING
     seed: int = 0
+    classifier_epochs: int = 40
     ckpt_path: str | None = None
     publish: bool = True
     companions: Any = None
@@ -55,9 +56,11 @@ class EvaluateSchema(TrainSchema):
 def register() -> None:
     """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
 
-    `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware.
+    `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
+    `${three_quarters:n}` is 3 n / 4.
     """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
+    OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
