@@ -52,7 +52,8 @@ def overlay(image: np.ndarray, relevance: np.ndarray, scale: float = RELEVANCE_S
     strength = np.clip(relevance / scale, -1, 1)[..., None]
     colour = np.where(strength > 0, VIVID_RED, VIVID_BLUE)
     opacity = 0.8 * np.sqrt(np.abs(strength))
-    return np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
+    mixed = np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
+    return np.clip(mixed, 0, 1)  # rounding may leave the range by 1e-8, which matplotlib warns of
 
 
 @dataclass(frozen=True)
