@@ -177,7 +177,7 @@ def import_pylidc() -> types.ModuleType:
             setattr(np, name, builtin)
     if not hasattr(configparser, "SafeConfigParser"):
         configparser.SafeConfigParser = configparser.ConfigParser
-    if importlib.util.find_spec("pkg_resources") is None:
+    if "pkg_resources" not in sys.modules and importlib.util.find_spec("pkg_resources") is None:
         stand_in = types.ModuleType("pkg_resources")
         stand_in.resource_filename = lambda package, name: str(database_path().with_name(name))
         sys.modules["pkg_resources"] = stand_in
