@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from callbacks.domain_transfer import malignant
+from evaluation.inference import generate
 from evaluation.realism import quick_realism
 from losses import ssim
-
-BATCH = 64
 
 
 class ExplanationScore(pl.Callback):
@@ -44,8 +43,8 @@ class ExplanationScore(pl.Callback):
 def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
     """The score and its factors for real images (N, 1, H, W) in [0, 1] of training and of validation patients."""
     train, val = train.to(module.device), val.to(module.device)
-    train_neg, train_pos = generate(module, train)
-    x_neg, x_pos = generate(module, val)
+    train_neg, train_pos = (image.to(module.device) for image in generate(module, train))
+    x_neg, x_pos = (image.to(module.device) for image in generate(module, val))
     gap = malignant(module.selector, x_pos).mean() - malignant(module.selector, x_neg).mean()
     similar = (ssim(val, x_neg).mean() + ssim(val, x_pos).mean()) / 2
     called = [malignant(module.classifier, x) >= 0.5 for x in (train, val)]
@@ -59,12 +58,6 @@ def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
         "realism": float(np.mean([_clip(2 * (1 - auc)) for auc in aucs if np.isfinite(auc)] or [1.0])),
     }
     return {"explanation_score": float(np.prod(list(factors.values()))), **factors}
-
-
-def generate(module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """G-(x) and G+(x) of many images, a batch at a time."""
-    pairs = [module.generate(batch) for batch in images.split(BATCH)]
-    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
 
 
 def _clip(value: Tensor | float) -> float:
