@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +21,7 @@ from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared
 from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
 from datamodules.lesions import MIN_READERS, Lesion, annotation_mask, interpolation, lesion_mask, load_lesions
+from datamodules.manifest import read_rows
 from datamodules.phantom_render import render_slice
 from datamodules.phantom_scene import VERSION, Finding, draw_scene
 from datamodules.splits import Split
@@ -35,19 +38,27 @@ class PhantomDataModule(NoduleDataModule):
 
     views: how many independent surroundings each *training* lesion is rendered in; validation and test
     lesions have one. render_seed: of the surroundings and the noise, apart from the training `seed`.
-    processes: of the preparation, default one a core. All other arguments as `NoduleDataModule`.
+    processes: of the preparation, default one a core. without: manifest tables whose patients are left out, so
+    that real images of them can be tested. All other arguments as `NoduleDataModule`.
     """
 
     def __init__(
-        self, *, views: int = 1, render_seed: int = 0, processes: int | None = None, **arguments
+        self,
+        *,
+        views: int = 1,
+        render_seed: int = 0,
+        processes: int | None = None,
+        without: Sequence[str] = (),
+        **arguments,
     ) -> None:
         super().__init__(**arguments)
         if views < 1:
             raise UserError(f"data.views={views} must be at least 1; raise it")
         self.views, self.render_seed, self.processes = views, render_seed, processes
+        self.without = [row.patient_id for path in without for row in read_rows(Path(path))]
 
     def build_cases(self) -> Cases:
-        """Every labelled lesion, view by view, from the cache where it was prepared before."""
+        """Every labelled lesion of the patients kept, view by view, from the cache where it was prepared before."""
         settings = {
             "version": VERSION,
             "fov_mm": self.fov_mm,
@@ -55,7 +66,8 @@ class PhantomDataModule(NoduleDataModule):
             "views": self.views,
             "seed": self.render_seed,
         }
-        return prepared(self.cache_dir, "phantom", settings, self._render)
+        cases = prepared(self.cache_dir, "phantom", settings, self._render)
+        return cases.select(~np.isin(cases.patient_id, self.without))
 
     def split_cases(self, cases: Cases) -> Split:
         """The base class's split of the lesions; further views join the training part only."""

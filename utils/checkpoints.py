@@ -67,6 +67,23 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         ) from error
 
 
+def load_weights(path: str | Path, module: nn.Module, apart: str) -> None:
+    """Fill `module` with a checkpoint's weights, all but those whose names begin with `apart`.
+
+    Raises UserError where the checkpoint was made for another network.
+    """
+    state = read_checkpoint(path).get("state_dict", {})
+    kept = {name: value for name, value in state.items() if not name.startswith(apart)}
+    try:
+        missing, unknown = module.load_state_dict(kept, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"init_from: {path} has other sizes than this model; give its model settings") from error
+    lacking = [name for name in missing if not name.startswith(apart)]
+    if lacking or unknown:
+        name = (lacking or unknown)[0]
+        raise UserError(f"init_from: {path} does not fit this model ({name}); give a run of the same experiment")
+
+
 def load_module(path: str | Path, cls: type[Module], **modules: Any) -> Module:
     """Rebuild a Lightning module from its checkpoint alone, in eval mode on the CPU.
 

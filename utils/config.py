@@ -32,6 +32,7 @@ class TrainSchema:
     seed: int = 0
     classifier_epochs: int = 40
     ckpt_path: str | None = None
+    init_from: str | None = None
     publish: bool = True
     companions: Any = None
     data: Any = None

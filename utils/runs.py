@@ -49,6 +49,18 @@ def resolve_checkpoint(path: str | Path) -> Path:
     return file.resolve()
 
 
+def resolve_start(path: str | Path, name: str = "best") -> Path:
+    """The checkpoint whose weights another run begins with: `NAME.ckpt` of a run folder, or a file for `best`
+    and `NAME.ckpt` beside it for a companion. Raises UserError where there is none.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    file = path if name == "best" and not path.is_dir() else folder / f"{name}.ckpt"
+    if not file.is_file():
+        raise UserError(f"init_from={path}: there is no checkpoint {file}; give a run folder or a .ckpt file")
+    return file.resolve()
+
+
 def mark_finished(run_dir: str | Path, **facts: Any) -> None:
     """Write `finished.json` into the folder: its training has come to its own end."""
     write_atomically(
@@ -69,24 +81,34 @@ def adopt(source: Path, run_dir: Path) -> None:
             copy_atomically(source / name, run_dir / name)
 
 
-def write_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
-    """Write `split.json`: the data's fingerprint and digests of its patients' ids."""
-    seen = _digests([*data.train_cases.patient_id, *data.val_cases.patient_id])
-    facts = {"fingerprint": data.fingerprint, "seen": seen, "test": _digests(data.test_cases.patient_id)}
+def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path | None = None) -> None:
+    """Write `split.json`: the data's fingerprint and digests of its patients' ids.
+
+    The patients of the run `start`, whose weights this one begins with, count as seen too.
+    """
+    seen = set(_digests([*data.train_cases.patient_id, *data.val_cases.patient_id])) | _seen(start)
+    facts = {
+        "fingerprint": data.fingerprint,
+        "seen": sorted(seen),
+        "test": _digests(data.test_cases.patient_id),
+    }
     write_atomically(Path(run_dir) / SPLIT, lambda path: path.write_text(json.dumps(facts) + "\n"))
 
 
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
     """Raise UserError where patients that are to be tested trained or validated the run."""
-    file = Path(run_dir) / SPLIT
-    if not file.is_file():
-        return
-    leaked = set(json.loads(file.read_text())["seen"]) & set(_digests(data.test_cases.patient_id))
+    leaked = _seen(run_dir) & set(_digests(data.test_cases.patient_id))
     if leaked:
         raise UserError(
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
             "(data.split_seed, data.fold, ...), or train it again with these"
         )
+
+
+def _seen(run_dir: str | Path | None) -> set[str]:
+    """Digests of the patients that trained or validated a run; none where it left no `split.json`."""
+    file = Path(run_dir) / SPLIT if run_dir else None
+    return set(json.loads(file.read_text())["seen"]) if file and file.is_file() else set()
 
 
 def _digests(ids: Iterable[str]) -> list[str]:

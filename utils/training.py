@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from callbacks.progress import progress
 from utils import loggers as log
 from utils import runs
-from utils.checkpoints import AtomicCheckpointIO, copy_atomically
+from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_weights
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
 from utils.errors import UserError
@@ -84,7 +84,12 @@ def train_classifier(cfg: DictConfig) -> Result:
 
 def companion(cfg: DictConfig, name: str, changes: DictConfig) -> DictConfig:
     """The configuration of a companion: the explained classifier's with `changes`, in a folder of its own."""
-    folder = {"paths": {"run_dir": str(Path(cfg.paths.run_dir) / name)}, "ckpt_path": None}
+    start = str(runs.resolve_start(cfg.init_from, name)) if cfg.init_from else None
+    folder = {
+        "paths": {"run_dir": str(Path(cfg.paths.run_dir) / name)},
+        "ckpt_path": None,
+        "init_from": start,
+    }
     return OmegaConf.merge(cfg, OmegaConf.to_container(changes, resolve=True), folder)
 
 
@@ -97,6 +102,7 @@ def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
     data = prepare_data(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, class_weights=data.class_weights.tolist())
+    start_from(cfg, module)
     return fit(cfg, module, data, resume)
 
 
@@ -111,6 +117,7 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     data = prepare_data(cfg)
     classifiers.check_split(data)
     module = build_cycle_am(cfg, classifiers)
+    start_from(cfg, module)
     rank_zero_only(classifiers.keep)(cfg.paths.run_dir)
     return fit(cfg, module, data, resume)
 
@@ -166,10 +173,24 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
 
 
 def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
-    """The data of a training; the split is written to `split.json`."""
+    """The data of a training; the split is written to `split.json`.
+
+    Raises UserError where the run whose weights it begins with saw patients that are to be tested.
+    """
     data = build_data(cfg)
-    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data)
+    start = runs.resolve_start(cfg.init_from).parent if cfg.init_from else None
+    if start:
+        runs.check_split(start, data)
+    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data, start)
     return data
+
+
+def start_from(cfg: DictConfig, module: pl.LightningModule) -> None:
+    """Begin with the weights of the run `cfg.init_from`; CycleAM's classifier stays its own."""
+    if cfg.init_from:
+        path = runs.resolve_start(cfg.init_from)
+        say(f"weights of {path}")
+        load_weights(path, module, apart="classifier.")
 
 
 def fit(
