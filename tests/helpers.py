@@ -15,7 +15,7 @@ from utils.config import register
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOBS = ["data._target_=tests.fakes.BlobDataModule", "+data.count=40", "data_name=blobs"]
-BLOBS += ["~data.views"]  # which blobs have not
+BLOBS += ["~data.views", "~data.without"]  # which blobs have not
 TINY_CLASSIFIER = [*BLOBS, "experiment=classifier", "model.net.width=2", "companions=null", "trainer=cpu"]
 TINY_CYCLE_AM = [
     *BLOBS,

@@ -213,6 +213,61 @@ def test_hydra_stops_on_a_wrong_key_and_a_wrong_type(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_init_from_begins_with_the_weights_of_another_run(trained):
+    start = trained / "runs/classifier/blobs/latest"
+    # A learning rate of 0 keeps what training begins with.
+    kept = [*TINY_CLASSIFIER, f"init_from={start}", "model.lr=0.0", "trainer.max_epochs=1", "publish=false"]
+    companions = "companions={judge:{seed:2,model:{net:{width:3}}}}"
+    result = train(composed([*kept, companions], trained, "tuned"))
+    for name in ("best", "judge"):
+        first, second = (
+            ClassifierModule.load(f"{f}/{name}.ckpt") for f in (start, Path(result["best"]).parent)
+        )
+        assert torch.equal(first.net.linear.weight, second.net.linear.weight)
+    with pytest.raises(UserError, match="has other sizes than this model"):
+        train(composed([*kept, "model.net.width=3"], trained, "wide"))
+    with pytest.raises(UserError, match=r"patients of the test part trained"):
+        train(composed([*kept, "data.split_seed=3"], trained, "leaking"))
+
+
+def test_init_from_passes_on_whose_patients_were_seen(trained):
+    start = trained / "runs/classifier/blobs/latest"
+    overrides = [
+        *TINY_CLASSIFIER,
+        f"init_from={start}",
+        "data.limit=20",
+        "trainer.max_epochs=1",
+        "publish=false",
+    ]
+    result = train(composed(overrides, trained, "limited"))
+    seen, seen_first = (
+        json.loads((f / "split.json").read_text())["seen"] for f in (Path(result["best"]).parent, start)
+    )
+    assert set(seen) == set(seen_first)
+
+
+def test_cycle_am_begins_with_generators_and_keeps_its_own_classifier(trained):
+    fresh = [*TINY_CYCLE_AM, "experiment=cycle_am_small", "trainer.max_epochs=1", "publish=false"]
+    first = train(composed(fresh, trained, "first"))
+    other = train(
+        composed([*TINY_CLASSIFIER, "seed=9", "trainer.max_epochs=1", "publish=false"], trained, "other")
+    )
+    folder = Path(other["best"]).parent
+    start = trained / "runs/classifier/blobs/latest"
+    chosen = [
+        f"classifier.ckpt={other['best']}",
+        *(f"classifier.{n}={start}/{n}.ckpt" for n in ("selector", "judge")),
+    ]
+    still = [*fresh, *chosen, f"init_from={first['best']}", "model.lr=0.0", "model.lr_discriminator=0.0"]
+    second = train(composed(still, trained, "second"))
+    a, b = (torch.load(r["best"], weights_only=True)["state_dict"] for r in (first, second))
+    assert all(
+        torch.equal(a[key], b[key]) for key in a if key.startswith(("g_pos", "g_neg", "d_pos", "d_neg"))
+    )
+    net = ClassifierModule.load(folder / "best.ckpt").net.linear.weight
+    assert torch.equal(b["classifier.linear.weight"], net)
+
+
 @pytest.mark.slow
 def test_two_processes_on_the_cpu_train_a_classifier(tmp_path):
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"paths.runs={tmp_path}"]

@@ -276,3 +276,16 @@ def test_seeds_differ_by_lesion_view_and_seed():
     seeds = {scene_seed(s, name, v) for s in (0, 1) for name in ("a", "b") for v in (0, 1)}
     assert len(seeds) == 8
     assert scene_seed(0, "a") == scene_seed(0, "a", 0)
+
+
+def test_patients_of_a_manifest_are_left_out(lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.phantom.cohort", lambda: lesions)
+    absent = {lesions[0].patient_id, lesions[3].patient_id}
+    table = "image,label,patient_id,case_id\n" + "".join(f"a.npy,,{name},{name}\n" for name in sorted(absent))
+    (tmp_path / "real.csv").write_text(table)
+    whole, part = (
+        PhantomDataModule(views=2, cache_dir=tmp_path, processes=1, without=tables).build_cases()
+        for tables in ([], [str(tmp_path / "real.csv")])
+    )
+    assert set(whole.patient_id) - set(part.patient_id) == absent
+    assert len(part) == sum(name not in absent for name in whole.patient_id)

@@ -12,6 +12,7 @@ from utils.checkpoints import (
     AtomicCheckpointIO,
     copy_atomically,
     load_module,
+    load_weights,
     read_checkpoint,
     write_atomically,
 )
@@ -68,3 +69,17 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path):
     )
     with pytest.raises(UserError, match=r"does not fit Linear"):
         load_module(tmp_path / "a.ckpt", nn.Linear)
+
+
+def test_weights_alone_are_taken_but_those_apart(tmp_path):
+    theirs = nn.ModuleDict({"net": nn.Linear(2, 2), "classifier": nn.Linear(3, 3)})
+    torch.save({"state_dict": theirs.state_dict()}, tmp_path / "a.ckpt")
+    mine = nn.ModuleDict({"net": nn.Linear(2, 2), "classifier": nn.Linear(5, 5)})
+    kept = mine["classifier"].weight.clone()
+    load_weights(tmp_path / "a.ckpt", mine, apart="classifier.")
+    assert torch.equal(mine["net"].weight, theirs["net"].weight)
+    assert torch.equal(mine["classifier"].weight, kept)
+    with pytest.raises(UserError, match="other sizes"):
+        load_weights(tmp_path / "a.ckpt", nn.ModuleDict({"net": nn.Linear(4, 2)}), apart="classifier.")
+    with pytest.raises(UserError, match=r"does not fit this model \(other\.weight\)"):
+        load_weights(tmp_path / "a.ckpt", nn.ModuleDict({"other": nn.Linear(2, 2)}), apart="classifier.")

@@ -50,6 +50,17 @@ def test_a_run_is_not_tested_on_its_training_patients(tmp_path):
     assert "patient-0" not in (tmp_path / runs.SPLIT).read_text()
 
 
+def test_weights_to_begin_with_are_a_file_or_the_best_of_a_run(tmp_path):
+    for name in ("best.ckpt", "judge.ckpt"):
+        (tmp_path / name).touch()
+    assert (
+        runs.resolve_start(tmp_path) == runs.resolve_start(tmp_path / "best.ckpt") == tmp_path / "best.ckpt"
+    )
+    assert runs.resolve_start(tmp_path / "best.ckpt", "judge") == tmp_path / "judge.ckpt"
+    with pytest.raises(UserError, match=r"there is no checkpoint .*selector\.ckpt"):
+        runs.resolve_start(tmp_path, "selector")
+
+
 def test_a_resumed_run_gets_copies(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
