@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     augmentation: kornia module for one sample (`build_augmentation`). pairs: add `other` to training batches.
     drop_last: leave out the last, smaller training batch (another one each epoch).
     fov_mm: side of the 64 pixel window. margin: pixels prepared around it. cache_dir: of prepared cases.
+    shuffle_labels: a sanity check (Zhang et al. 2017): labels of training and validation are dealt out at random.
 
     After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
     describe(). Raises UserError for a class without cases in the training or validation part, and for a
@@ -138,6 +140,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         fov_mm: float = 45.0,
         margin: int = 8,
         cache_dir: str | Path = "cache",
+        shuffle_labels: bool = False,
     ) -> None:
         super().__init__()
         _check_arguments(
@@ -149,6 +152,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         self.folds, self.fold = folds, fold
         self.limit, self.shift, self.augmentation, self.pairs = limit, shift, augmentation, pairs
         self.fov_mm, self.margin, self.cache_dir = float(fov_mm), margin, Path(cache_dir)
+        self.shuffle_labels = shuffle_labels
         self._prepared: Cases | None = None
 
     @abstractmethod
@@ -180,6 +184,8 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         parts = self._limited(parts)
         self.train_cases, self.val_cases, self.test_cases = (self._prepared.select(part) for part in parts)
         self.cases = self._prepared.select(np.sort(np.concatenate(parts)))
+        if self.shuffle_labels:
+            self.train_cases, self.val_cases = map(self._shuffled, (self.train_cases, self.val_cases))
         self._check_parts()
 
     @property
@@ -230,6 +236,10 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
 
     def _parts(self) -> dict[str, Cases]:
         return {"train": self.train_cases, "val": self.val_cases, "test": self.test_cases}
+
+    def _shuffled(self, cases: Cases) -> Cases:
+        random = np.random.default_rng(self.split_seed)
+        return replace(cases, label=random.permutation(cases.label))
 
     def _limited(self, parts: Split) -> Split:
         """The parts cut to `limit` cases in all, every label of every part kept if it can be."""

@@ -75,6 +75,9 @@ class Classifiers:
             target = Path(run_dir) / f"{name}.ckpt"
             if path and path.resolve() != target.resolve():
                 copy_atomically(path, target)
+        config = self.explained and self.explained.parent / ".hydra" / "config.yaml"
+        if config and config.is_file() and self.explained.name == "best.ckpt":
+            copy_atomically(config, Path(run_dir) / "classifier.yaml")  # how it was trained
 
 
 def load_classifier(path: str | Path) -> ClassifierModule:

@@ -51,6 +51,7 @@ class EvaluateSchema(TrainSchema):
 
     run: str | None = None
     out_dir: str | None = None
+    explainers: Any = None
     evaluation: Any = None
 
 

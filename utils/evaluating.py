@@ -15,6 +15,7 @@ from evaluation.cycle_am import evaluate_cycle_am
 from utils import runs
 from utils.checkpoints import load_module, write_atomically
 from utils.classifiers import find_classifiers, load_classifier
+from utils.comparing import compare_explainers
 from utils.config import check_config
 from utils.errors import UserError
 from utils.training import build_data, prepare, say
@@ -31,9 +32,10 @@ def evaluate(cfg: DictConfig) -> Path:
     say(f"run {run_dir}")
     data = build_data(cfg)
     runs.check_split(run_dir, data)
-    out_dir = Path(cfg.out_dir or run_dir / "evaluation")
+    task = cfg.evaluation.task or cfg.task
+    out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
-    TASKS[cfg.task](cfg, run_dir, data, out_dir)
+    TASKS[task](cfg, run_dir, data, out_dir)
     text = OmegaConf.to_yaml(cfg, resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
     return out_dir
@@ -68,9 +70,14 @@ def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_
     evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
 
 
+def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
+    compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+
+
 def options(cfg: DictConfig) -> dict[str, Any]:
     """Keyword arguments for the evaluation, from the configuration."""
-    return OmegaConf.to_container(cfg.evaluation, resolve=True) if cfg.evaluation else {}
+    given = OmegaConf.to_container(cfg.evaluation, resolve=True)
+    return {key: value for key, value in given.items() if key != "task"}
 
 
 def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
@@ -81,4 +88,5 @@ def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
     }
 
 
-TASKS = {"classifier": _classifier, "cycle_am": _cycle_am}
+TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}
+FOLDERS = {"compare": "compare"}

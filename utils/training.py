@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -199,7 +200,7 @@ def fit(
     """Run the trainer; loggers are closed whatever happens."""
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
-    failed = True
+    failed, start = True, time.monotonic()
     try:
         trainer = build_trainer(cfg, callbacks, loggers)
         for logger in loggers:
@@ -208,7 +209,7 @@ def fit(
         failed = False
     finally:
         log.close(loggers, failed)
-    return conclude(cfg, trainer)
+    return conclude(cfg, trainer, time.monotonic() - start)
 
 
 def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer:
@@ -225,8 +226,11 @@ def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer
     )
 
 
-def conclude(cfg: DictConfig, trainer: pl.Trainer) -> Result:
-    """The result; where no epoch was late enough to count as the best, the last one stands in."""
+def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
+    """The result; where no epoch was late enough to count as the best, the last one stands in.
+
+    seconds: of the training since it was last started.
+    """
     run_dir = Path(cfg.paths.run_dir)
     best, last = run_dir / "best.ckpt", run_dir / "last.ckpt"
     if trainer.is_global_zero and last.is_file() and not has_best(trainer):
@@ -234,7 +238,8 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer) -> Result:
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
     result = {"best": str(best) if best.is_file() else None, "score": best_score(trainer), "metrics": metrics}
     if trainer.is_global_zero and not trainer.fast_dev_run:
-        runs.mark_finished(run_dir, max_epochs=trainer.max_epochs, epochs=trainer.current_epoch, **result)
+        facts = {"max_epochs": trainer.max_epochs, "epochs": trainer.current_epoch, "seconds": seconds}
+        runs.mark_finished(run_dir, **facts, **result)
     return result
 
 

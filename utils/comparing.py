@@ -1,0 +1,140 @@
+"""`evaluate.py evaluation=compare`: the run's classifier and generators, the plan, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.cases import Cases, settings_digest
+from datamodules.splits import stratified_subset
+from evaluation import compare_report as page
+from evaluation.compare import Plan, Subject, compare_all, needs_generators, share, table
+from evaluation.report import write_report
+from evaluation.results import write_cases, write_maps, write_metrics, write_text
+from explainers.build import available
+from utils import runs
+from utils.checkpoints import load_module
+from utils.classifiers import Classifiers, find_classifiers
+from utils.errors import UserError
+from utils.retraining import variant
+from utils.training import say
+
+BACKGROUND = 128  # training images, for baselines and for the statistics of random networks
+
+
+def compare_explainers(
+    cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
+) -> None:
+    """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz,
+    figures/ and report.html into `out_dir`."""
+    preset = chosen_preset(cfg)
+    classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
+    say(classifiers.describe())
+    plan = make_plan(cfg, preset)
+    subject = make_subject(cfg, preset, plan, run_dir, classifiers, data)
+    shared = share(subject, plan)
+    digest = settings_digest(
+        {
+            "plan": preset | {"overrides": dict(plan.overrides), "seed": plan.seed},
+            "run": _state(run_dir),
+            "cases": subject.cases.digest(),
+        }
+    )
+    results = compare_all(subject, plan, shared, out_dir / "parts", digest)
+    options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
+    one = page.compared(subject, shared, results, table(results), **options)
+    planted = bool(getattr(data, "truth", ""))
+    write_metrics(out_dir / "metrics.json", page.metrics(one, planted))
+    write_text(out_dir / "compare.csv", page.tests_table(one).to_csv(index=False, float_format="%.6g"))
+    write_cases(out_dir / "cases.csv", page.cases_table(one))
+    write_maps(
+        out_dir / "relevance.npz",
+        subject.cases.case_id,
+        **{name: measured.maps for name, measured in one.supported.items()},
+    )
+    seconds = (runs.finished(run_dir) or {}).get("seconds") or np.nan
+    truth = getattr(data, "truth", "") or "the readers' consensus outline, grown by 3 mm"
+    small_print = {"Preset": cfg.evaluation.preset, **notes}
+    write_report(
+        out_dir / "report.html",
+        page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
+    )
+    log_to_wandb(cfg, one)
+
+
+def chosen_preset(cfg: DictConfig) -> dict[str, Any]:
+    """The preset's settings, `explainers=` taking the place of its own. Raises UserError for an unknown name."""
+    presets = OmegaConf.to_container(cfg.evaluation.presets, resolve=True)
+    if cfg.evaluation.preset not in presets:
+        raise UserError(
+            f"evaluation.preset={cfg.evaluation.preset} is unknown; choose one of {', '.join(presets)}"
+        )
+    preset = presets[cfg.evaluation.preset]
+    wanted = OmegaConf.to_container(cfg.explainers) if cfg.explainers is not None else preset["explainers"]
+    wanted = [wanted] if isinstance(wanted, str) else wanted or available()
+    unknown = [name for name in wanted if name not in available()]
+    if unknown:
+        raise UserError(f"there is no explainer {unknown[0]}; choose from {', '.join(available())}")
+    return preset | {"explainers": wanted}
+
+
+def make_plan(cfg: DictConfig, preset: Mapping[str, Any]) -> Plan:
+    """What is measured, from the preset."""
+    overrides = OmegaConf.to_container(cfg.evaluation.overrides, resolve=True)
+    own = {key: preset[key] for key in ("explainers", "cascade", "copies", "subsets", "repeats")}
+    return Plan(**own, overrides=overrides, seed=cfg.evaluation.seed)
+
+
+def make_subject(
+    cfg: DictConfig,
+    preset: Mapping[str, Any],
+    plan: Plan,
+    run_dir: Path,
+    classifiers: Classifiers,
+    data: pl.LightningDataModule,
+) -> Subject:
+    """Networks, cases and variants; generators are trained again where the preset asks for it."""
+    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
+    background = some(data.train_cases, BACKGROUND, plan.seed).window()[0]
+    generators = any(map(needs_generators, plan.explainers))
+    kinds = preset["retrain"] or ["last_layer", "whole_network"]
+    variants = [
+        variant(
+            kind, run_dir, classifiers, background, bool(preset["retrain"]) and generators, cfg.paths.cache
+        )
+        for kind in kinds
+    ]
+    cases = some(data.test_cases, preset["cases"], plan.seed)
+    return Subject(classifiers.load_explained().net, gan, background, cases, variants)
+
+
+def some(cases: Cases, count: int | None, seed: int) -> Cases:
+    """A seeded draw of `count` cases with as many of each label as there are, in their order; all where None."""
+    if count is None or count >= len(cases):
+        return cases
+    return cases.select(np.sort(stratified_subset(cases.label, count, seed)))
+
+
+def _state(run_dir: Path) -> list[Any]:
+    """What changes when the run's generators or classifier do."""
+    files = [path for name in ("best.ckpt", "classifier.ckpt") if (path := run_dir / name).is_file()]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def log_to_wandb(cfg: DictConfig, one: page.Compared) -> None:
+    """The table and the pictures, where `logger=wandb`."""
+    if not any("wandb" in str(logger.get("_target_", "")).lower() for logger in (cfg.logger or {}).values()):
+        return
+    import wandb
+
+    rows = page.wandb_rows(one)
+    with wandb.init(project="cycle-am", job_type="compare", dir=str(cfg.paths.root)) as run:
+        run.log({"compare": wandb.Table(dataframe=page.tests_table(one))})
+        cells = [[wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows]
+        run.log({"maps": wandb.Table(columns=list(rows[0]), data=cells)})
