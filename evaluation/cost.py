@@ -59,7 +59,8 @@ def peak_memory(call: Callable[[], object], device: torch.device | str = "cpu") 
     (Linux), which sees torch, NumPy and Python alike, unlike tracemalloc; it is reset before the call (so a later
     reading of the process's peak starts here) after freed memory was given back to the system. Limits: memory that
     other threads take meanwhile counts; small amounts that fit into already resident free pages do not, so a few
-    MiB are noise. NaN on other systems or where the record may not be reset.
+    MiB are noise; what the allocator loses between blocks of less than 32 MiB counts. NaN on other systems or where
+    the record may not be reset.
     """
     if torch.device(device).type == "cuda":
         before = torch.cuda.memory_allocated(device)

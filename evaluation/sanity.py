@@ -15,20 +15,19 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from evaluation.faithfulness import Predict, of_class
+from evaluation.faithfulness import Predict, batch_size, of_class
 from evaluation.similarity import ssim_to
 
 #: A method reacts where the mean Spearman correlation of |R| with the randomised model's falls below this: less
 #: than a quarter (.5^2) of the variance of the ranks is then shared. A convention, stated beside every figure.
 REACTS_BELOW = 0.5
 NOISE, COPIES, TOLERANCE = 0.01, 8, 0.05  # .01 of the grey range is 14 HU, the noise of a good CT
-BATCH = 256
 
 
 @torch.no_grad()
 def layer_order(module: nn.Module, example: Tensor) -> list[str]:
     """Names of all submodules with parameters of their own, in the order in which `example` (M, C, H, W) meets
-    them; in the order of definition where no hook sees them (TorchScript)."""
+    them; in the order of definition where no hook sees them (TorchScript, exported programs)."""
     own = {
         name: part
         for name, part in module.named_modules()
@@ -36,7 +35,9 @@ def layer_order(module: nn.Module, example: Tensor) -> list[str]:
     }
     seen: list[str] = []
     handles = [
-        part.register_forward_pre_hook(lambda *_, name=name: seen.append(name)) for name, part in own.items()
+        part.register_forward_pre_hook(lambda *_, name=name: seen.append(name))
+        for name, part in own.items()
+        if not isinstance(part, torch.jit.ScriptModule)  # refuses hooks
     ]
     try:
         module(example)
@@ -51,19 +52,20 @@ def randomised(
 ) -> nn.Module:
     """A copy of the module in which the named submodules are as before any training; the original stays as it is.
 
-    Each is drawn anew from its own initial distribution (`reset_parameters`), or, where it has none, from a normal
-    distribution with each tensor's own spread. BatchNorm forgets weight, bias and statistics; with `images`
-    (M, C, H, W) the statistics of the named ones are then estimated anew, without which a deep random network may
-    answer all images alike. A layer's numbers depend on the seed and its name only, so that cascades are nested.
+    Each is drawn anew from its own initial distribution (`reset_parameters`), or, where it has none (TorchScript,
+    exported programs), from a normal distribution with each parameter's own spread. BatchNorm forgets weight, bias
+    and statistics; with `images` (M, C, H, W) the statistics of the named ones are then estimated anew, without
+    which a deep random network may answer all images alike. A layer's numbers depend on the seed and its name
+    only, so that cascades are nested.
     """
     copy = deepcopy(module)
+    parts = dict(copy.named_modules())
     for name in names:
-        part = copy.get_submodule(name)
         with torch.random.fork_rng():
             torch.manual_seed(int(np.random.SeedSequence([seed, *name.encode()]).generate_state(1)[0]))
-            _forget(part)
+            _forget(parts[name])
     if images is not None:
-        _estimate_statistics(copy, [copy.get_submodule(name) for name in names], images)
+        _estimate_statistics(copy, [parts[name] for name in names], images)
     return copy
 
 
@@ -189,7 +191,7 @@ def noisy_copies(
     noise = torch.randn(len(images), copies, *images.shape[1:], generator=generator).to(images)
     noisy = (images[:, None] + sigma * noise).clamp(0, 1)
     everything = torch.cat([images[:, None], noisy], 1).flatten(0, 1)
-    answers = torch.cat([predict(part).double().cpu() for part in everything.split(BATCH)])
+    answers = torch.cat([predict(part).double().cpu() for part in everything.split(batch_size(images))])
     answers = answers.reshape(len(images), copies + 1, -1).numpy()
     p, chosen = of_class(answers, target), answers.argmax(2)
     return Copies(noisy, (np.abs(p[:, 1:] - p[:, :1]) <= tolerance) & (chosen[:, 1:] == chosen[:, :1]))
