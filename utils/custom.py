@@ -23,7 +23,7 @@ EXPECTED = "finite logits, (N, 2) for benign and malignant, or (N, 1) or (N,) fo
 
 
 class Logits(nn.Module):
-    """A network behind two logits, frozen in evaluation mode; hooks see its modules as they are.
+    """A network behind two logits, held in evaluation mode; hooks see its modules as they are.
 
     `single`: the network gives one logit z of "malignant", (N, 1) or (N,). It becomes [0, z], whose softmax is
     sigmoid(z). Two logits pass untouched.
@@ -120,11 +120,13 @@ def _fill(net: nn.Module, path: Path) -> None:
         raise UserError(
             f"classifier.weights: {path} is broken or holds more than tensors; save net.state_dict()"
         ) from error
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else {}
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping):
+        raise UserError(f"classifier.weights: {path} holds {type(state).__name__}; save net.state_dict()")
+    fitting = _without_prefix(state, list(net.state_dict()), path)
     try:
-        missing, unexpected = net.load_state_dict(
-            _without_prefix(state, list(net.state_dict()), path), strict=False
-        )
+        missing, unexpected = net.load_state_dict(fitting, strict=False)
     except Exception as error:
         raise UserError(
             f"classifier.weights: {path} does not fit ({_line(error, 1)}); give the target it was saved from"
@@ -144,7 +146,8 @@ def _without_prefix(state: Mapping[str, Any], own: list[str], path: Path) -> dic
     """
     if not own or own[0] in state:
         return dict(state)
-    prefixes = [key.removesuffix(own[0]) for key in state if str(key).endswith("." + own[0])]
+    state = {str(key): value for key, value in state.items()}
+    prefixes = [key.removesuffix(own[0]) for key in state if key.endswith("." + own[0])]
     fitting = [prefix for prefix in prefixes if all(prefix + key in state for key in own)]
     if len(fitting) > 1:
         raise UserError(
@@ -169,6 +172,8 @@ def _load_program(path: Path) -> nn.Module:
         )
     try:
         return load(path)
+    except UserError as error:
+        raise UserError(f"classifier.weights: {path} cannot be used: {error}") from error
     except Exception as error:
         raise UserError(
             f"classifier.weights: {path} cannot be loaded ({_line(error)}); save it again with this torch"
@@ -177,18 +182,31 @@ def _load_program(path: Path) -> nn.Module:
 
 def _program(path: Path) -> Callable[[Path], nn.Module] | None:
     """What loads the program in a file, by its content; None where it holds none."""
-    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    names = _records(path)
     if any("/code/" in name for name in names):
-        return lambda file: torch.jit.load(str(file), map_location="cpu").eval()
+        return _load_torchscript
     if any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names):
         return _load_exported
     return None
 
 
+def _records(path: Path) -> list[str]:
+    if not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def _load_torchscript(path: Path) -> nn.Module:
+    net = torch.jit.load(str(path), map_location="cpu").eval()
+    if not net.state_dict():  # its weights are constants, which stay on the CPU and in no checkpoint
+        raise UserError("it is frozen; save it as it was before torch.jit.freeze")
+    return net
+
+
 def _load_exported(path: Path) -> nn.Module:
-    names = zipfile.ZipFile(path).namelist()
-    if any(name.rpartition("/")[2].startswith(("opaque_obj", "custom_obj")) for name in names):
-        raise UserError("it holds pickled objects")
+    if any(name.rpartition("/")[2].startswith(("opaque_obj", "custom_obj")) for name in _records(path)):
+        raise UserError("it holds pickled objects; export the network alone")
     with patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"):  # torch itself would unpickle anything
         return torch.export.load(str(path)).module()
 
