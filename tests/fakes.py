@@ -1,8 +1,10 @@
-"""Stand-ins that cost nothing: blobs instead of nodules, in the form of a real data module."""
+"""Stand-ins that cost nothing: blobs instead of nodules, a user's networks."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases
@@ -41,3 +43,28 @@ class BlobDataModule(NoduleDataModule):
             diameter_mm=(2 * radius * self.fov_mm / IMAGE_SIZE).astype(np.float32),
             pixel_mm=self.fov_mm / IMAGE_SIZE,
         )
+
+
+class Residual(nn.Module):
+    """A network of a user's: functional ReLUs, a skip connection, BatchNorm and dropout; images (N,1,H,W) ->
+    (N,outputs).
+    """
+
+    def __init__(self, outputs: int = 2, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 3, 3, stride=4)
+        self.norm = nn.BatchNorm2d(3)
+        self.second = nn.Conv2d(3, 3, 3, padding=1)
+        self.drop = nn.Dropout(dropout)
+        self.last = nn.Linear(3, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (N,1,H,W) -> logits (N,outputs)."""
+        x = torch.relu(self.norm(self.first(image)))
+        x = torch.relu(x + self.second(x))
+        return self.last(self.drop(x.mean(dim=(2, 3))))
+
+
+def one_logit() -> nn.Module:
+    """The residual network with one logit."""
+    return Residual(outputs=1)

@@ -7,49 +7,32 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
 from datamodules.contract import IMAGE_SIZE
 from lightning_modules.classifier import ClassifierModule
 from utils import runs
-from utils.checkpoints import copy_atomically
+from utils.checkpoints import copy_atomically, read_checkpoint
+from utils.custom import Custom, load_custom
 from utils.errors import UserError
-
-
-class Custom(nn.Module):
-    """A user's own network, image (N,1,64,64) -> logits (N,2), in the form of a ClassifierModule."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """image (N,1,64,64) in [0,1] -> logits (N,2)."""
-        return self.net(image)
-
-    def probability(self, image: torch.Tensor) -> torch.Tensor:
-        """image (N,1,64,64) in [0,1] -> p(malignant) (N,)."""
-        return self(image).softmax(dim=1)[:, 1]
 
 
 @dataclass(frozen=True)
 class Classifiers:
     """The explained classifier and its independent companions, by their checkpoints.
 
-    explained: a ClassifierModule's checkpoint, or None where `module` is a user's own network. selector
-    takes part in choosing CycleAM's checkpoints, judge only ever reports.
+    explained: a ClassifierModule's checkpoint, or a user's own network. selector takes part in choosing
+    CycleAM's checkpoints, judge only ever reports.
     """
 
-    explained: Path | None
+    explained: Path | Custom
     selector: Path
     judge: Path
-    module: nn.Module | None = None
 
     def describe(self) -> str:
         """One line: which ones are taken."""
-        explained = self.explained or type(self.module).__name__
+        explained = self.explained.name if isinstance(self.explained, Custom) else self.explained
         return f"classifier {explained}\nselector   {self.selector}\njudge      {self.judge}"
 
     def networks(self) -> dict[str, nn.Module]:
@@ -58,22 +41,33 @@ class Classifiers:
 
     def load_explained(self) -> ClassifierModule | Custom:
         """The classifier that is explained, in eval mode, with `net` and `probability`."""
-        return Custom(self.module).eval() if self.module else load_classifier(self.explained)
+        return self.explained if isinstance(self.explained, Custom) else load_classifier(self.explained)
+
+    def paths(self) -> dict[str, Path]:
+        """Those that are checkpoints, by the names under which a run keeps them."""
+        kept = {"classifier": self.explained, "selector": self.selector, "judge": self.judge}
+        return {name: path for name, path in kept.items() if isinstance(path, Path)}
 
     def check_split(self, data: pl.LightningDataModule) -> None:
         """Raise UserError where a classifier was trained on patients that are to be tested."""
-        for path in {path.parent for path in (self.explained, self.selector, self.judge) if path}:
-            runs.check_split(path, data)
+        for folder in {path.parent for path in self.paths().values()}:
+            runs.check_split(folder, data)
+
+    def check_run(self, checkpoint: Path) -> None:
+        """Raise UserError where a checkpoint of CycleAM holds another explained classifier."""
+        state = read_checkpoint(checkpoint).get("state_dict", {})
+        kept = {name: value for name, value in state.items() if name.startswith("classifier.")}
+        own = self.load_explained().net.state_dict(prefix="classifier.")
+        if kept.keys() != own.keys() or not all(torch.equal(kept[name], own[name]) for name in own):
+            raise UserError(
+                f"{checkpoint} explains another classifier; give the classifier.* of its training"
+            )
 
     def keep(self, run_dir: str | Path) -> None:
         """Copy them into a run's folder, so that it stays whole when other classifiers are trained."""
-        for name, path in (
-            ("classifier", self.explained),
-            ("selector", self.selector),
-            ("judge", self.judge),
-        ):
+        for name, path in self.paths().items():
             target = Path(run_dir) / f"{name}.ckpt"
-            if path and path.resolve() != target.resolve():
+            if path.resolve() != target.resolve():
                 copy_atomically(path, target)
         config = self.explained and self.explained.parent / ".hydra" / "config.yaml"
         if config and config.is_file() and self.explained.name == "best.ckpt":
@@ -96,37 +90,46 @@ def load_classifier(path: str | Path) -> ClassifierModule:
 
 
 def find_classifiers(cfg: DictConfig, resume: Path | None = None) -> Classifiers:
-    """From explicit paths; else those that the resumed run kept; else what `experiment=classifier` left for
-    this data.
+    """A user's own network (`classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
+    explicit paths; else from the run of CycleAM that is resumed or evaluated (`resume`, a checkpoint); else
+    from what `experiment=classifier` left for this data.
 
-    Raises UserError that names the command to run where there are none.
+    Raises UserError that names the command to run where there are none, and where `resume` explains another one.
     """
     choice = cfg.classifier
-    module = instantiate(choice.module) if choice.module else None
-    folder = _folder(cfg, resume)
-    explained = None if module else Path(choice.ckpt or folder / _explained(folder))
-    companions = [Path(choice[name] or folder / f"{name}.ckpt") for name in ("selector", "judge")]
-    for name, path in zip(("ckpt", "selector", "judge"), (explained, *companions), strict=True):
-        if path and not path.is_file():
+    custom = load_custom(choice.target, choice.weights) if "target" in choice else None
+    names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
+    folder = None if all(choice[name] for name in names) else _folder(cfg, resume)
+    paths = [Path(choice[name] or folder / _file(name, folder)) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if not path.is_file():
             raise UserError(
                 f"classifier.{name}: {path} does not exist; give its path, or run `python train.py "
                 f"experiment={choice.experiment} data={cfg.data_name}`"
             )
-    return Classifiers(explained, *companions, module)
+    found = Classifiers(*([custom] if custom else []), *paths)
+    if resume:
+        found.check_run(resume)
+    return found
 
 
 def _folder(cfg: DictConfig, resume: Path | None) -> Path:
     """Where the classifiers that are not given by path are looked for."""
-    choice = cfg.classifier
-    if choice.ckpt:
-        return Path(choice.ckpt).parent
+    ckpt = cfg.classifier.get("ckpt")
+    if ckpt:
+        return Path(ckpt).parent
     if resume and (resume.parent / "judge.ckpt").is_file():
+        if "ckpt" in cfg.classifier and not (resume.parent / "classifier.ckpt").is_file():
+            raise UserError(
+                f"{resume.parent} explains a network of its own; give classifier=custom and its classifier.target "
+                "and classifier.weights as for its training"
+            )
         return resume.parent
-    if choice.module and choice.selector and choice.judge:
-        return Path(choice.selector).parent
-    return runs.latest(cfg.paths.runs, choice.experiment, cfg.data_name)
+    return runs.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name)
 
 
-def _explained(folder: Path) -> str:
+def _file(name: str, folder: Path) -> str:
     """In a classifier's run the explained one is its best, in CycleAM's run it is a copy."""
+    if name != "ckpt":
+        return f"{name}.ckpt"
     return "classifier.ckpt" if (folder / "classifier.ckpt").is_file() else "best.ckpt"
