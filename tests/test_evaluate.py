@@ -12,7 +12,7 @@ from utils.errors import UserError
 from utils.evaluating import evaluate
 from utils.training import train
 
-QUICK = ["+evaluation.resamples=50"]
+QUICK = ["evaluation.resamples=50"]
 
 
 @pytest.fixture(scope="module")

@@ -69,8 +69,9 @@ class Classifiers:
             target = Path(run_dir) / f"{name}.ckpt"
             if path.resolve() != target.resolve():
                 copy_atomically(path, target)
-        config = self.explained and self.explained.parent / ".hydra" / "config.yaml"
-        if config and config.is_file() and self.explained.name == "best.ckpt":
+        own = self.paths().get("classifier")
+        config = own and own.parent / ".hydra" / "config.yaml"
+        if config and config.is_file() and own.name == "best.ckpt":
             copy_atomically(config, Path(run_dir) / "classifier.yaml")  # how it was trained
 
 

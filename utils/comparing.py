@@ -110,6 +110,7 @@ def make_subject(
         )
         for kind in kinds
     ]
+    variants = [one for one in variants if one]
     cases = some(data.test_cases, preset["cases"], plan.seed)
     return Subject(classifiers.load_explained().net, gan, background, cases, variants)
 

@@ -19,6 +19,7 @@ from evaluation.compare import LABELS, LAST, SEED, WHOLE, Variant
 from evaluation.sanity import layer_order, randomised
 from utils.checkpoints import load_module, read_checkpoint, write_atomically
 from utils.classifiers import Classifiers, load_classifier
+from utils.custom import Custom
 from utils.errors import UserError
 from utils.training import say, train
 
@@ -28,13 +29,22 @@ OTHER_SEED = 1000  # added to the run's own
 
 def variant(
     kind: str, run_dir: Path, classifiers: Classifiers, images: torch.Tensor, generators: bool, cache: str
-) -> Variant:
+) -> Variant | None:
     """One of `last_layer`, `whole_network`, `random_labels`, `seed`; with `generators`, those trained for it.
 
-    images (M, 1, H, W): of training cases, for the statistics of a random network's normalisation.
+    images (M, 1, H, W): of training cases, for the statistics of a random network's normalisation. None for random
+    labels where the classifier is a user's own, which cannot be trained here; its random copies are kept in memory
+    only, so no generators are trained for them.
     Raises UserError where the run's own settings are not at hand.
     """
     folder = run_dir / "sanity" / kind
+    if isinstance(classifiers.explained, Custom) and kind != SEED:
+        own = classifiers.explained.net
+        return (
+            None
+            if kind == LABELS
+            else Variant(kind, randomised(own, _names(kind, own, images), images=images))
+        )
     network = classifier(kind, run_dir, folder, classifiers, images, cache)
     if not generators:
         return Variant(kind, network)
@@ -60,11 +70,16 @@ def classifier(
         if kind == LABELS:
             _train_on_random_labels(run_dir, folder, cache)
         else:
-            order = layer_order(explained.net, images[:2])
-            names = order[-1:] if kind == LAST else order
+            names = _names(kind, explained.net, images)
             explained.net = randomised(explained.net, names, images=images)
             write_with(path, classifiers.explained, explained.state_dict())
     return load_classifier(path).net
+
+
+def _names(kind: str, network: nn.Module, images: torch.Tensor) -> list[str]:
+    """The layers that become random."""
+    order = layer_order(network, images[:2])
+    return order[-1:] if kind == LAST else order
 
 
 def write_with(path: Path, source: Path, state: Mapping[str, torch.Tensor]) -> None:
@@ -99,8 +114,11 @@ def changed(cfg: DictConfig, folder: Path, cache: str) -> DictConfig:
 
 
 def _classifier_paths(kind: str, folder: Path, classifiers: Classifiers) -> dict[str, str]:
+    companions = {"selector": str(classifiers.selector), "judge": str(classifiers.judge)}
+    if isinstance(classifiers.explained, Custom):
+        return companions
     explained = classifiers.explained if kind == SEED else folder / "classifier.ckpt"
-    return {"ckpt": str(explained), "selector": str(classifiers.selector), "judge": str(classifiers.judge)}
+    return companions | {"ckpt": str(explained)}
 
 
 KINDS = (LAST, WHOLE, LABELS, SEED)
