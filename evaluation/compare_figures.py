@@ -63,8 +63,7 @@ def methods_by_cases(
 def curves(path: Path, found: Mapping[str, np.ndarray]) -> Path:
     """Mean deletion (left) and insertion curve (right) of each method: method -> (2, N, S). Controls are dashed."""
     canvas, axes = _canvas(WIDTH, 4.2, ncols=2, sharey=True)
-    colours = colormaps["tab20"](np.linspace(0, 1, max(len(found), 2)))
-    for (name, both), colour in zip(found.items(), colours, strict=True):
+    for (name, both), colour in zip(found.items(), _colours(len(found)), strict=True):
         for axis, curve in zip(axes, both, strict=True):
             axis.plot(
                 np.array(FRACTIONS) * 100,
@@ -85,6 +84,10 @@ def curves(path: Path, found: Mapping[str, np.ndarray]) -> Path:
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8
     )
     return _save(canvas, path)
+
+
+def _colours(count: int) -> np.ndarray:
+    return colormaps["tab20"](np.arange(count) % 20)
 
 
 def heat(
@@ -143,8 +146,7 @@ def extremes(
 def cascade(path: Path, found: Mapping[str, np.ndarray], threshold: float) -> Path:
     """Similarity of the map to the intact classifier's (mean over cases) over the number of random layers."""
     canvas, axis = _canvas(WIDTH, 3.6)
-    colours = colormaps["tab20"](np.linspace(0, 1, max(len(found), 2)))
-    for (name, values), colour in zip(found.items(), colours, strict=True):
+    for (name, values), colour in zip(found.items(), _colours(len(found)), strict=True):
         axis.plot(
             range(len(values) + 1),
             [1, *values],

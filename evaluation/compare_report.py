@@ -224,7 +224,7 @@ def verdicts(one: Compared) -> list[str]:
             if deaf
             else "Every method that was tested reacts to a random classifier."
         )
-    lines += [f"{name}: {m.unsupported}" for name, m in one.results.items() if m.unsupported]
+    lines += [m.unsupported for m in one.results.values() if m.unsupported]
     return lines
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from omegaconf import OmegaConf
 
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed, run
 from utils.errors import UserError
@@ -83,3 +86,55 @@ def test_the_folder_is_printed_last(trained, tmp_path):
     done = run("evaluate.py", *TINY_CLASSIFIER, *QUICK, *paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "out")
+
+
+def compared(trained: Path, out: Path, *overrides: str) -> dict:
+    """evaluation=compare of the barely trained CycleAM; its metrics."""
+    compare = [*TINY_CYCLE_AM, *QUICK, "evaluation=compare", "experiment=cycle_am_small", f"out_dir={out}"]
+    evaluate(composed([*compare, *overrides], trained, config="evaluate"))
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_compare_round_trip(trained, tmp_path):
+    core = ["evaluation.preset=core", "explainers=[cycle_am,lrp,control_centre]", "evaluation.presets.core.cases=6"]
+    metrics = compared(trained, tmp_path, *core)
+    for name in ("cycle_am", "lrp", "control_centre"):
+        for key in ("pointing", "relevance_mass_shifted", "deletion", "insertion", "stability", "ms_per_case"):
+            assert metrics[f"compare/{name}/{key}"]["value"] is not None, (name, key)
+        assert metrics[f"compare/{name}/deletion"]["n"] == 6
+    assert metrics["compare/control_centre/randomisation"]["value"] == pytest.approx(1)
+    assert metrics["compare/cycle_am/randomisation"]["value"] is None  # nothing was trained for it
+    with np.load(tmp_path / "relevance.npz") as maps:
+        assert maps["lrp"].shape == (6, 64, 64)
+    assert {"report.html", "cases.csv", "compare.csv", "parts"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_compare_trains_cycle_am_again_for_random_classifiers(trained, tmp_path):
+    run_dir = (trained / "runs/cycle_am_small/blobs/latest").resolve()
+    for name in ("cycle_am_small", "classifier"):  # what the entry point would have written
+        file = run_dir / (".hydra/config.yaml" if name == "cycle_am_small" else "classifier.yaml")
+        file.parent.mkdir(exist_ok=True)
+        tiny = TINY_CYCLE_AM if name == "cycle_am_small" else TINY_CLASSIFIER
+        quick = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "companions=null"]
+        file.write_text(OmegaConf.to_yaml(composed([*tiny, f"experiment={name}", *quick], trained)))
+    full = ["explainers=[cycle_am,lrp]", "evaluation.presets.full.cases=4", "evaluation.presets.full.repeats=0"]
+    metrics = compared(trained, tmp_path, *full)
+    for key in ("last_layer", "whole_network", "random_labels"):
+        assert metrics[f"compare/cycle_am/randomisation_{key}"]["value"] is not None, key
+        assert (run_dir / "sanity" / key / "best.ckpt").is_file()
+    assert metrics["compare/cycle_am/agreement"]["value"] is not None
+    states = [
+        torch.load(path / "classifier.ckpt", weights_only=True)["state_dict"]
+        for path in (run_dir, run_dir / "sanity/last_layer", run_dir / "sanity/whole_network")
+    ]
+    first = "net.blocks.0.0.weight"
+    assert torch.equal(states[0][first], states[1][first])
+    assert not torch.equal(states[0]["net.linear.weight"], states[1]["net.linear.weight"])
+    assert not torch.equal(states[0][first], states[2][first])
+
+
+def test_compare_refuses_what_it_does_not_know(trained, tmp_path):
+    with pytest.raises(UserError, match=r"there is no explainer tea_leaves; choose from .*lrp"):
+        compared(trained, tmp_path, "explainers=[tea_leaves]")
+    with pytest.raises(UserError, match=r"evaluation\.preset=huge is unknown; choose one of core, full"):
+        compared(trained, tmp_path, "evaluation.preset=huge")

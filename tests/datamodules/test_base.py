@@ -9,6 +9,7 @@ from datamodules.augmentation import build_augmentation
 from datamodules.base import EpochSampler, NoduleDataModule, TrainingSamples
 from datamodules.cases import Cases
 from datamodules.contract import IMAGE_SIZE, check_batch
+from tests.fakes import BlobDataModule
 from utils.errors import UserError
 
 RIM = 5
@@ -307,3 +308,14 @@ def test_trainer_moves_the_epoch_on_and_a_resumed_run_sees_the_same_samples(tmp_
     first = fit(1, tmp_path / "part")
     rest = fit(3, tmp_path / "part", ckpt_path=tmp_path / "part" / "last.ckpt")
     assert first + rest == whole
+
+
+def test_shuffled_labels_are_the_same_labels_and_the_test_part_keeps_its_own(tmp_path):
+    plain, shuffled = (BlobDataModule(count=80, cache_dir=tmp_path, shuffle_labels=on) for on in (False, True))
+    for module in (plain, shuffled):
+        module.setup()
+    before, after = plain.train_cases.label, shuffled.train_cases.label
+    assert before.sum() == after.sum()
+    assert 0.25 < np.mean(before == after) < 0.75
+    assert np.array_equal(plain.test_cases.label, shuffled.test_cases.label)
+    assert np.array_equal(plain.train_cases.image, shuffled.train_cases.image)

@@ -23,10 +23,10 @@ class Linear(nn.Module):
     def __init__(self, sign: float = 1.0):
         super().__init__()
         distance = torch.hypot(*torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij"))
-        self.weight = nn.Parameter(sign * 0.1 * (distance < 10).float(), requires_grad=False)
+        self.weight = nn.Parameter(sign * 0.03 * (distance < 10).float(), requires_grad=False)
 
     def forward(self, image):
-        z = (image[:, 0] * self.weight).sum((1, 2)) - 0.1 * 80
+        z = (image[:, 0] * self.weight).sum((1, 2)) - 0.03 * 80
         return torch.stack([-z, z], 1)
 
 
@@ -60,7 +60,7 @@ class Refuses(Truth):
     """Cannot handle the network."""
 
     def explain(self, image, target):
-        raise Unsupported("refuses: no ReLU modules")
+        raise Unsupported("refuses", "no ReLU modules")
 
 
 KINDS = {"cycle_am": Truth, "truth": Truth, "control_constant": Constant, "refuses": Refuses}
@@ -85,8 +85,8 @@ def test_truth_beats_a_constant_map(subject, tmp_path):
     results = compare_all(subject, PLAN, shared, tmp_path, "a")
     truth, constant = (results[name].columns for name in ("truth", "control_constant"))
     assert np.all(truth["deletion"] < constant["deletion"])
-    assert np.all(truth["flip_for"] > 0)
-    assert truth["sensitivity_n"] == pytest.approx(1, abs=0.2)
+    assert np.all(truth["flip_for"][shared.target == 1] > 0)
+    assert np.all(truth["sensitivity_n"] > 0.5)
     assert np.mean(truth["relevance_mass"]) > 2 * np.mean(constant["relevance_mass"])
     area = shared.centred.where.mask.mean((1, 2))
     assert constant["relevance_mass"] == pytest.approx(area)
@@ -130,10 +130,10 @@ def test_a_method_that_cannot_handle_the_network_is_named_and_the_others_run_on(
     plan = Plan(explainers=("truth", "refuses"), infills=("blur",), subsets=4, copies=0, repeats=0)
     shared = share(subject, plan)
     results = compare_all(subject, plan, shared, tmp_path, "a")
-    assert results["refuses"].unsupported == "refuses: no ReLU modules"
+    assert results["refuses"].unsupported == "refuses cannot explain this classifier: no ReLU modules"
     one = page.compared(subject, shared, results, table(results), resamples=50)
     assert list(one.supported) == ["truth"]
-    assert "refuses: refuses: no ReLU modules" in page.verdicts(one)
+    assert results["refuses"].unsupported in page.verdicts(one)
 
 
 def test_report_names_what_located_nothing(subject, tmp_path):
