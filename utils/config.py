@@ -33,7 +33,7 @@ class TrainSchema:
     classifier_epochs: int = 40
     ckpt_path: str | None = None
     init_from: str | None = None
-    publish: bool = True
+    publish: bool | None = None
     companions: Any = None
     data: Any = None
     model: Any = None
