@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
 from datamodules.lesions import MIN_READERS, Lesion, annotation_mask, interpolation, lesion_mask, load_lesions
 from datamodules.manifest import read_rows
 from datamodules.phantom_render import render_slice
-from datamodules.phantom_scene import VERSION, Finding, draw_scene
+from datamodules.phantom_scene import VERSION, Finding, Scene, draw_scene
 from datamodules.splits import Split
 from utils.errors import UserError
 
@@ -42,6 +43,8 @@ class PhantomDataModule(NoduleDataModule):
     that real images of them can be tested. All other arguments as `NoduleDataModule`.
     """
 
+    source = "phantom"  # begins the name of the cache
+
     def __init__(
         self,
         *,
@@ -59,14 +62,7 @@ class PhantomDataModule(NoduleDataModule):
 
     def build_cases(self) -> Cases:
         """Every labelled lesion of the patients kept, view by view, from the cache where it was prepared before."""
-        settings = {
-            "version": VERSION,
-            "fov_mm": self.fov_mm,
-            "margin": self.margin,
-            "views": self.views,
-            "seed": self.render_seed,
-        }
-        cases = prepared(self.cache_dir, "phantom", settings, self._render)
+        cases = prepared(self.cache_dir, self.source, self._settings(), self._render)
         return cases.select(~np.isin(cases.patient_id, self.without))
 
     def split_cases(self, cases: Cases) -> Split:
@@ -75,6 +71,16 @@ class PhantomDataModule(NoduleDataModule):
         parts = super().split_cases(cases.select(np.arange(lesions)))
         train = np.concatenate([parts.train + view * lesions for view in range(self.views)])
         return parts._replace(train=train)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the pixels depend on: they are rendered anew where it differs."""
+        return {
+            "version": VERSION,
+            "fov_mm": self.fov_mm,
+            "margin": self.margin,
+            "views": self.views,
+            "seed": self.render_seed,
+        }
 
     def _render(self) -> Cases:
         return render_cases(
@@ -99,7 +105,7 @@ def render_cases(
     findings = list(map(finding, lesions))
     work = [(item, view) for view in range(views) for item in findings]
     render = partial(render_window, fov_mm=fov_mm, margin=margin, seed=seed)
-    images = np.stack(list(tqdm(_mapped(render, work, processes), "phantom", len(work), disable=None)))
+    images = np.stack(list(tqdm(mapped(render, work, processes), "phantom", len(work), disable=None)))
     masks = np.stack([lesion_mask(lesion, fov_mm, IMAGE_SIZE, margin) for lesion in lesions])
     return Cases(
         image=images,
@@ -118,7 +124,7 @@ def case_id(lesion_id: str, view: int) -> str:
     return f"{lesion_id}+{view}" if view else lesion_id
 
 
-def _mapped(function, work: list, processes: int):
+def mapped(function, work: list, processes: int):
     """Results in order, by forked processes where there is work enough (they use numpy only)."""
     if processes < 2 or len(work) < POOL_FROM or sys.platform != "linux":
         yield from map(function, work)
@@ -130,9 +136,15 @@ def _mapped(function, work: list, processes: int):
 def render_window(work: tuple[Finding, int], fov_mm: float, margin: int, seed: int) -> np.ndarray:
     """(finding, view) -> float32 (S, S) in [0, 1], S = 64 + 2 margin: bilinear, as LIDC's images are."""
     item, view = work
+    return scene_window(draw_scene(item, seed, view), fov_mm, margin)
+
+
+def scene_window(scene: Scene, fov_mm: float, margin: int) -> np.ndarray:
+    """A scene's slice through the lesion's midpoint: float32 (S, S) in [0, 1], S = 64 + 2 margin."""
+    item = scene.finding
     count, step = IMAGE_SIZE + 2 * margin, fov_mm / IMAGE_SIZE / item.spacing
     size = scene_size(item.spacing, fov_mm, margin)
-    hu = render_slice(draw_scene(item, seed, view), size).clip(-1024, 3071)
+    hu = render_slice(scene, size).clip(-1024, 3071)
     rows, columns = (interpolation(size, size // 2 + shift, step, count) for shift in item.centre)
     return scale_hu(rows @ hu @ columns.T)
 

@@ -152,8 +152,16 @@ def add_nodule(image: np.ndarray, scene: Scene, rng: Random, levels: np.ndarray)
     ragged = roughness(scene, rng, image.shape) - scene.nodule.inset
     planes = [lesion_distance(scene, level, image.shape[0]) + ragged for level in levels]
     cover = np.mean([edge_profile(plane, scene.nodule.edge) for plane in planes], 0)
+    add_halo(image, scene.nodule, planes)
     density = nodule_density(scene, rng, planes[1])
     blend(image, cover, density)
+
+
+def add_halo(image: np.ndarray, nodule: Nodule, planes: list[np.ndarray]) -> None:
+    """Ground glass around the lesion, fading outwards; denser tissue in it, such as vessels, stays visible."""
+    if nodule.halo:
+        reach = np.mean([edge_profile(plane + nodule.halo, 0.5) for plane in planes], 0)
+        image += reach * np.maximum(nodule.glass_hu - image, 0)
 
 
 def roughness(scene: Scene, rng: Random, shape: tuple[int, int]) -> np.ndarray:

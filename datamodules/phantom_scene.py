@@ -91,6 +91,7 @@ class Nodule:
 
     solid_hu, glass_hu, calcium_hu, ripple (texture): HU; solid_share, calcium: shares; pattern: of the
     calcium; inset: how far the edge lies inside the outline, edge: its width, both mm; bubbles: of air.
+    halo: width in mm of ground glass around the lesion (only planted, `planted.py`).
     """
 
     solid_hu: float
@@ -103,6 +104,7 @@ class Nodule:
     calcium_hu: float
     ripple: float
     bubbles: int
+    halo: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -294,12 +296,22 @@ def spicules(rng: Random, finding: Finding, distance: np.ndarray) -> list[np.nda
     for _ in range(rng.poisson((0.5 + 4 * rated) * np.clip(size / 10, 0.4, 2))):
         point, out = boundary_point(rng, finding, distance)
         way, length = turn(rng, np.array([*out, 0.0]), 0.35), rng.gamma(2, 0.7 + 0.45 * rated)
-        middle = np.array([*point, 0.0]) + 0.5 * length * way
-        tip = middle + 0.5 * length * turn(rng, way, 0.3)
-        foot, hu = np.array([*(point - out), 0.0]), rng.uniform(-250, 40)
-        tubes.append(np.array([*foot, *middle, rng.uniform(0.4, 0.75), 0.35, hu]))
-        tubes.append(np.array([*middle, *tip, 0.35, 0.15, hu]))
+        tubes += strand(rng, point, out, way, length)
     return tubes
+
+
+def strand(
+    rng: Random, point: np.ndarray, out: np.ndarray, way: np.ndarray, length: float
+) -> list[np.ndarray]:
+    """A thin tapering strand of `length` mm in direction `way` (3,), bent half-way.
+
+    It is rooted 1 mm below the outline's `point` (2,), whose outward normal is `out` (2,).
+    """
+    middle = np.array([*point, 0.0]) + 0.5 * length * way
+    tip = middle + 0.5 * length * turn(rng, way, 0.3)
+    foot, hu = np.array([*(point - out), 0.0]), rng.uniform(-250, 40)
+    thick = np.array([*foot, *middle, rng.uniform(0.4, 0.75), 0.35, hu])
+    return [thick, np.array([*middle, *tip, 0.35, 0.15, hu])]
 
 
 def boundary_point(rng: Random, finding: Finding, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

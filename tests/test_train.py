@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from datamodules.planted import CUES
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import (
     BLOBS,
@@ -49,6 +50,21 @@ def test_every_experiment_composes(experiment, tmp_path):
     check_config(cfg)
     assert cfg.name == experiment
     assert (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().count(f"experiment={experiment}")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("cue", CUES)
+def test_every_experiment_composes_for_every_planted_cue(experiment, cue, tmp_path):
+    cfg = composed([f"experiment={experiment}", "data=planted", f"data.cue={cue}"], tmp_path)
+    check_config(cfg)
+    assert cfg.data_name == f"planted_{cue}"
+
+
+def test_generated_images_are_turned_only_where_real_ones_are(tmp_path):
+    for data, turns in (("phantom", True), ("planted", False)):
+        cfg = composed(["experiment=cycle_am_small", f"data={data}"], tmp_path)
+        assert cfg.data.augmentation.quarter_turns is turns
+        assert cfg.model.terms.activation.function.augment.turns is turns
 
 
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
@@ -147,6 +163,15 @@ def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):
         ClassifierModule.load(first).net.linear.weight, ClassifierModule.load(second).net.linear.weight
     )
     assert not (tmp_path / "classifier/blobs/latest").exists()
+
+
+def test_multirun_told_to_publish_lets_latest_point_to_each_datas_run(tmp_path):
+    overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", "trainer.max_epochs=1"]
+    overrides.remove("data_name=blobs")
+    done = run("train.py", "-m", "data_name=one,two", "publish=true", *overrides)
+    assert done.returncode == 0, done.stderr
+    for data in ("one", "two"):
+        assert (tmp_path / "classifier" / data / "latest/best.ckpt").is_file()
 
 
 def test_the_best_checkpoint_is_printed_last_and_latest_points_to_the_run(tmp_path):

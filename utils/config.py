@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ class TrainSchema:
     classifier_epochs: int = 40
     ckpt_path: str | None = None
     init_from: str | None = None
-    publish: bool = True
+    publish: bool | None = None
     companions: Any = None
     data: Any = None
     model: Any = None
@@ -59,10 +60,12 @@ def register() -> None:
     """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
 
     `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
-    `${three_quarters:n}` is 3 n / 4.
+    `${three_quarters:n}` is 3 n / 4; `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
+    multirun's folder is named).
     """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
     OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
+    OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)

@@ -45,13 +45,13 @@ def discard(run_dir: Path) -> None:
 
 
 def is_multirun() -> bool:
-    """Whether this is one job of several: it then leaves `latest` alone."""
+    """Whether this is one job of several: it then leaves `latest` alone, unless asked to move it."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def settle(cfg: DictConfig) -> DictConfig:
-    """The configuration as the task takes it: a multirun's job publishes nothing."""
-    if is_multirun():
+    """The configuration as the task takes it: a multirun's job publishes only where publish=true was given."""
+    if cfg.publish is None:
         with open_dict(cfg):
-            cfg.publish = False
+            cfg.publish = not is_multirun()
     return cfg

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 LATEST = "latest"
+MULTIRUN = "multirun"
 FINISHED = "finished.json"
 SPLIT = "split.json"
 
 
 def publish(run_dir: str | Path) -> None:
-    """Let `latest` beside `run_dir` point to it, in one step: readers see the old target or the new one."""
+    """Let `latest` beside `run_dir` point to it, in one step: readers see the old target or the new one.
+
+    For a job of a multirun, `multirun/<time>/<job>`, it lies beside `multirun`.
+    """
     run_dir = Path(run_dir).resolve()
-    temporary = run_dir.parent / f".{LATEST}.{os.getpid()}"
+    home = run_dir.parents[2] if run_dir.parents[1].name == MULTIRUN else run_dir.parent
+    temporary = home / f".{LATEST}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(run_dir.name)
-    os.replace(temporary, run_dir.parent / LATEST)
+    temporary.symlink_to(run_dir.relative_to(home))
+    os.replace(temporary, home / LATEST)
 
 
 def latest(runs: str | Path, experiment: str, data: str) -> Path:

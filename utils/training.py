@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> Result:
     check_config(cfg)
     prepare(cfg)
     result = TASKS[cfg.task](cfg)
-    if cfg.publish:
+    if cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
         rank_zero_only(runs.publish)(cfg.paths.run_dir)
     return result
 

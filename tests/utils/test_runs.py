@@ -17,6 +17,13 @@ def test_latest_is_the_last_published_one(tmp_path):
     assert runs.latest(tmp_path, "classifier", "phantom").name == "b"
 
 
+def test_a_multiruns_job_becomes_the_latest_of_its_data(tmp_path):
+    job = tmp_path / "classifier/phantom/multirun/2026-01-31_12-00-00/3"
+    job.mkdir(parents=True)
+    runs.publish(job)
+    assert runs.latest(tmp_path, "classifier", "phantom") == job.resolve()
+
+
 def test_moved_runs_keep_their_latest(tmp_path):
     (tmp_path / "old/classifier/phantom/a").mkdir(parents=True)
     runs.publish(tmp_path / "old/classifier/phantom/a")
