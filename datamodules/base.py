@@ -155,6 +155,8 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         self.shuffle_labels = shuffle_labels
         self._prepared: Cases | None = None
 
+    truth = ""  # what a mask is, where it is the known reason of the label and not an outline
+
     @abstractmethod
     def build_cases(self) -> Cases:
         """The whole set; a subclass keeps it on disk with `cases.prepared`."""

@@ -60,6 +60,7 @@ class PlantedDataModule(PhantomDataModule):
     """
 
     source = "planted"
+    truth = "where the planted cue is, or would be"
 
     def __init__(self, *, cue: str, min_diameter_mm: float = 8.0, **arguments) -> None:
         super().__init__(views=2, **arguments)  # the second view is the first one's twin

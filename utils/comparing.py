@@ -49,7 +49,7 @@ def compare_explainers(
     results = compare_all(subject, plan, shared, out_dir / "parts", digest)
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
     one = page.compared(subject, shared, results, table(results), **options)
-    planted = bool(getattr(data, "truth", ""))
+    planted = bool(data.truth)
     write_metrics(out_dir / "metrics.json", page.metrics(one, planted))
     write_text(out_dir / "compare.csv", page.tests_table(one).to_csv(index=False, float_format="%.6g"))
     write_cases(out_dir / "cases.csv", page.cases_table(one))
@@ -59,7 +59,7 @@ def compare_explainers(
         **{name: measured.maps for name, measured in one.supported.items()},
     )
     seconds = (runs.finished(run_dir) or {}).get("seconds") or np.nan
-    truth = getattr(data, "truth", "") or "the readers' consensus outline, grown by 3 mm"
+    truth = data.truth or "the readers' consensus outline, grown by 3 mm"
     small_print = {"Preset": cfg.evaluation.preset, **notes}
     write_report(
         out_dir / "report.html",
