@@ -77,11 +77,15 @@ def load_weights(path: str | Path, module: nn.Module, apart: str) -> None:
     try:
         missing, unknown = module.load_state_dict(kept, strict=False)
     except RuntimeError as error:
-        raise UserError(f"init_from: {path} has other sizes than this model; give its model settings") from error
+        raise UserError(
+            f"init_from: {path} has other sizes than this model; give its model settings"
+        ) from error
     lacking = [name for name in missing if not name.startswith(apart)]
     if lacking or unknown:
         name = (lacking or unknown)[0]
-        raise UserError(f"init_from: {path} does not fit this model ({name}); give a run of the same experiment")
+        raise UserError(
+            f"init_from: {path} does not fit this model ({name}); give a run of the same experiment"
+        )
 
 
 def load_module(path: str | Path, cls: type[Module], **modules: Any) -> Module:
