@@ -8,9 +8,10 @@ import numpy as np
 from evaluation import figures as draw
 from evaluation.bootstrap import Figure
 from evaluation.classifier import classifier_section
-from evaluation.localisation import BLOB_SIGMA_MM, CONSENSUS, DILATION_MM, SHIFT_PIXELS
+from evaluation.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from evaluation.report import Headline, Picture, Report, Section, Table, number, p_value, with_interval
 from evaluation.transfer import PAPER_T, PAPER_TRANSFER
+from explainers.control_centre import BLOB_SIGMA_MM
 
 WHO = {"explained": "Explained classifier", "independent": "Independent classifier (judge)"}
 EXTREMES = 3

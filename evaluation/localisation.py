@@ -14,10 +14,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from evaluation.bootstrap import Figure, Statistic, bootstrap, mean_figure
+from explainers.control_centre import centre_blob
 
 CONSENSUS = 0.5
 DILATION_MM = 3.0
-BLOB_SIGMA_MM = 5.0  # a Gaussian about as wide as a median nodule
 SHIFT_PIXELS = 6
 FOLLOWED_ABOVE = 0.8
 DIRECTIONS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
@@ -76,13 +76,6 @@ def area(region: np.ndarray) -> np.ndarray:
     """(N,) share of the window that the region covers: the relevance mass of a map that is equal
     everywhere."""
     return region.mean((1, 2), dtype=np.float64)
-
-
-def centre_blob(shape: tuple[int, int], pixel_mm: float, sigma_mm: float = BLOB_SIGMA_MM) -> np.ndarray:
-    """The centre prior: a Gaussian (H, W) in the middle of the window, its peak on the pixel just right of
-    and below the middle."""
-    rows, columns = (np.arange(size) - size // 2 for size in shape)
-    return np.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / (2 * (sigma_mm / pixel_mm) ** 2))
 
 
 def locate(maps: np.ndarray, where: Regions) -> dict[str, np.ndarray]:

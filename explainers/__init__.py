@@ -1,0 +1,1 @@
+"""Every explainer behind one protocol (`explainers.base`), built by name (`explainers.build`)."""
