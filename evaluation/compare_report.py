@@ -48,13 +48,14 @@ NAMES = {
 }
 LOCALISATION = tuple(name for name in NAMES if name.endswith("_dilated_shifted"))
 MEANING = (
-    "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth with as many of "
-    "the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); moved: on images shifted so that "
-    "the truth is off the centre. Deletion, insertion: area under p of the decided class while the most relevant pixels "
-    "are removed or shown, mean over several infills. Flip: rise of the other class when a class's evidence is removed. "
-    "Sensitivity-n, infidelity: does the summed relevance of random patches forecast the fall of the logit? Random ...: "
-    "rank correlation of |R| with that for a randomised classifier (low is right). Stability: correlation under noise "
-    "that the classifier does not notice."
+    "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth "
+    "with as many of the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); "
+    "moved: on images shifted so that the truth is off the centre. Deletion, insertion: area under p of "
+    "the decided class while the most relevant pixels are removed or shown, mean over several infills. "
+    "Flip: rise of the other class when a class's evidence is removed. Sensitivity-n, infidelity: does "
+    "the summed relevance of random patches forecast the fall of the logit? Random ...: rank correlation "
+    "of |R| with that for a randomised classifier (low is right). Stability: correlation under noise that "
+    "the classifier does not notice."
 )
 
 

@@ -96,10 +96,21 @@ def compared(trained: Path, out: Path, *overrides: str) -> dict:
 
 
 def test_compare_round_trip(trained, tmp_path):
-    core = ["evaluation.preset=core", "explainers=[cycle_am,lrp,control_centre]", "evaluation.presets.core.cases=6"]
+    core = [
+        "evaluation.preset=core",
+        "explainers=[cycle_am,lrp,control_centre]",
+        "evaluation.presets.core.cases=6",
+    ]
     metrics = compared(trained, tmp_path, *core)
     for name in ("cycle_am", "lrp", "control_centre"):
-        for key in ("pointing", "relevance_mass_shifted", "deletion", "insertion", "stability", "ms_per_case"):
+        for key in (
+            "pointing",
+            "relevance_mass_shifted",
+            "deletion",
+            "insertion",
+            "stability",
+            "ms_per_case",
+        ):
             assert metrics[f"compare/{name}/{key}"]["value"] is not None, (name, key)
         assert metrics[f"compare/{name}/deletion"]["n"] == 6
     assert metrics["compare/control_centre/randomisation"]["value"] == pytest.approx(1)
@@ -117,7 +128,11 @@ def test_compare_trains_cycle_am_again_for_random_classifiers(trained, tmp_path)
         tiny = TINY_CYCLE_AM if name == "cycle_am_small" else TINY_CLASSIFIER
         quick = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "companions=null"]
         file.write_text(OmegaConf.to_yaml(composed([*tiny, f"experiment={name}", *quick], trained)))
-    full = ["explainers=[cycle_am,lrp]", "evaluation.presets.full.cases=4", "evaluation.presets.full.repeats=0"]
+    full = [
+        "explainers=[cycle_am,lrp]",
+        "evaluation.presets.full.cases=4",
+        "evaluation.presets.full.repeats=0",
+    ]
     metrics = compared(trained, tmp_path, *full)
     for key in ("last_layer", "whole_network", "random_labels"):
         assert metrics[f"compare/cycle_am/randomisation_{key}"]["value"] is not None, key

@@ -14,7 +14,7 @@ from utils.training import train
 
 NARROW = ["model.generator.channels=[2,2,2,2]", "model.discriminator.channels=[2,2,2,2]", "data.batch_size=4"]
 ONE_EPOCH = ["trainer=cpu", "trainer.max_epochs=1", "trainer.precision=32-true", "logger=null"]
-QUICK = ["+evaluation.resamples=50", "+evaluation.progress=false"]
+QUICK = ["evaluation.resamples=50", "+evaluation.progress=false"]
 
 
 @pytest.mark.slow

@@ -311,7 +311,9 @@ def test_trainer_moves_the_epoch_on_and_a_resumed_run_sees_the_same_samples(tmp_
 
 
 def test_shuffled_labels_are_the_same_labels_and_the_test_part_keeps_its_own(tmp_path):
-    plain, shuffled = (BlobDataModule(count=80, cache_dir=tmp_path, shuffle_labels=on) for on in (False, True))
+    plain, shuffled = (
+        BlobDataModule(count=80, cache_dir=tmp_path, shuffle_labels=on) for on in (False, True)
+    )
     for module in (plain, shuffled):
         module.setup()
     before, after = plain.train_cases.label, shuffled.train_cases.label

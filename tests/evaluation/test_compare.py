@@ -14,7 +14,9 @@ from evaluation.report import write_report
 from explainers.base import Unsupported
 from tests.evaluation.fakes import make_cases
 
-PLAN = Plan(explainers=("cycle_am", "truth", "control_constant"), infills=("blur",), subsets=8, copies=2, repeats=1)
+PLAN = Plan(
+    explainers=("cycle_am", "truth", "control_constant"), infills=("blur",), subsets=8, copies=2, repeats=1
+)
 
 
 class Linear(nn.Module):
@@ -22,7 +24,9 @@ class Linear(nn.Module):
 
     def __init__(self, sign: float = 1.0):
         super().__init__()
-        distance = torch.hypot(*torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij"))
+        distance = torch.hypot(
+            *torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+        )
         self.weight = nn.Parameter(sign * 0.03 * (distance < 10).float(), requires_grad=False)
 
     def forward(self, image):
@@ -141,7 +145,14 @@ def test_report_names_what_located_nothing(subject, tmp_path):
     results = compare_all(subject, PLAN, shared, tmp_path / "parts", "a")
     one = page.compared(subject, shared, results, table(results), resamples=50)
     figures = page.metrics(one, planted=True)
-    for key in ("pointing", "relevance_mass_shifted", "deletion", "randomisation", "planted_rank", "ms_per_case"):
+    for key in (
+        "pointing",
+        "relevance_mass_shifted",
+        "deletion",
+        "randomisation",
+        "planted_rank",
+        "ms_per_case",
+    ):
         assert np.isfinite(figures[f"compare/truth/{key}"]["value"]), key
     assert figures["compare/truth/planted_mass"] == figures["compare/truth/relevance_mass"]
     assert page.beats_controls(one, "truth")

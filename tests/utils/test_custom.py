@@ -320,7 +320,7 @@ def test_train_resume_and_evaluate(kind, files, net, trained, tmp_path):
     for name in (name for name in state if name.startswith("classifier.")):
         assert torch.equal(again["state_dict"][name], state[name])
 
-    quick = ["+evaluation.resamples=50", "+evaluation.realism=false", "+evaluation.progress=false"]
+    quick = ["evaluation.resamples=50", "+evaluation.realism=false", "+evaluation.progress=false"]
     quick += ["+evaluation.examples=1"]
     where = [f"run={resumed}", f"out_dir={tmp_path}"]
     evaluate(composed([*choice, *quick, *where], trained, config="evaluate"))
