@@ -61,7 +61,10 @@ class Explainer(ABC):
 
     @abstractmethod
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
-        """(N, 1, H, W) on the classifier's device and (N,) int64 -> map (N, 1, H, W). Gradients are on, at most BATCH cases come."""
+        """(N, 1, H, W) on the classifier's device and (N,) int64 -> map (N, 1, H, W).
+
+        Gradients are on; at most BATCH cases come at once.
+        """
 
     def completeness(self, image: Tensor, target: int | Tensor, relevance: Tensor) -> Tensor | None:
         """(N,) relative error of what the method promises of the map's sum, or None where it promises nothing.

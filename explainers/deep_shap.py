@@ -35,7 +35,8 @@ class DeepShap(Explainer):
         self.background = background[order[:samples]].to(self.device, torch.float32)
         with frozen(classifier):
             check(classifier, self.background[:1])
-        self.explainers = {t: _explainer(classifier, t, self.background) for t in (0, 1)}
+        with torch.inference_mode(False):  # the copies are to have gradients
+            self.explainers = {t: _explainer(classifier, t, self.background) for t in (0, 1)}
 
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
         relevance = torch.zeros_like(image)

@@ -11,7 +11,7 @@ from explainers.propagation import box_rule, plus_rule, propagate
 
 
 class DeepTaylor(Explainer):
-    """z-box rule in the first layer (pixels lie in [low, high]), z-plus in all others, dense ones and the last included.
+    """z-box rule in the first layer (pixels lie in [low, high]), z-plus in all others, the last one too.
 
     It explains the positive part of the target's logit, max(logit, 0), as the toolbox, which puts a ReLU behind the
     network: where the logit is not positive, the map is 0 everywhere. The map is never negative. Promise: it sums to

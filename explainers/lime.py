@@ -56,14 +56,15 @@ class Lime(Explainer):
             similarity_func=self._similarity,
             perturb_func=Coins(self.seed),
         )
-        return captum.attribute(
-            image,
-            baselines=baseline,
-            target=target,
-            feature_mask=squares,
-            n_samples=self.samples,
-            perturbations_per_eval=BATCH,
-        )
+        with torch.random.fork_rng(devices=[]):  # captum's data loader draws a number for nothing
+            return captum.attribute(
+                image,
+                baselines=baseline,
+                target=target,
+                feature_mask=squares,
+                n_samples=self.samples,
+                perturbations_per_eval=BATCH,
+            )
 
     def _similarity(self, original: Tensor, perturbed: Tensor, kept: Tensor, **_) -> float:
         distance = 1 - math.sqrt(float(kept.float().mean()))  # cosine distance of 0/1 vectors to all ones

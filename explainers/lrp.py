@@ -15,10 +15,10 @@ from explainers.propagation import epsilon_rule, flat_rule, plus_rule, propagate
 class LRP(Explainer):
     """Relevance of the target's logit, split layer by layer. Signed.
 
-    The paper says "LRP using iNNvestigate" and no more. `preset_a_flat` is the toolbox's `lrp.sequential_preset_a_flat`,
-    what its authors advise for convolutional networks, so that LRP is compared at its best: flat in the first layer,
-    alpha1beta0 in convolutions, epsilon in dense layers. `epsilon` is its `lrp.epsilon`, that rule everywhere; with
-    epsilon 0 it is LRP-z, which is gradient times input in a ReLU network.
+    The paper says "LRP using iNNvestigate" and no more. `preset_a_flat` is `lrp.sequential_preset_a_flat`, which the
+    toolbox has for convolutional networks, so that LRP is compared at its best: flat in the first layer, alpha1beta0
+    in convolutions, epsilon in dense layers. `epsilon` is its `lrp.epsilon`, that rule everywhere; with epsilon 0 it
+    is LRP-z, which is gradient times input in a ReLU network.
 
     Promise: the map sums to the logit. Biases and epsilon absorb relevance, so the error is 0 only without them.
     BatchNorm is merged into the convolution before it; alpha1beta0 counts the positive part of the bias (Bach et al.;

@@ -5,8 +5,9 @@ R_i = sum_j z_ij / (sum_i z_ij + offset_j) R_j. The rules differ in what z_ij is
 
 | rule | z_ij | offset_j | source |
 |---|---|---|---|
-| epsilon | x_i w_ij | b_j + epsilon sign(z_j) | Bach et al. 2015, eq. 58 |
-| alpha1beta0, z-plus | (x_i w_ij)+ | b_j+, or 0 where the bias is ignored | Bach et al. 2015, eq. 60; Montavon et al. 2017 |
+| epsilon | x_i w_ij | b_j + epsilon sign(z_j + b_j) | Bach et al. 2015, eq. 58 |
+| alpha1beta0 | (x_i w_ij)+ | b_j+ | Bach et al. 2015, eq. 60 |
+| z-plus | (x_i w_ij)+ | 0 | Montavon et al. 2017 |
 | flat | 1 | 0 | Lapuschkin et al. 2017 |
 | z-box | x_i w_ij - l w_ij+ - h w_ij- | 0 | Montavon et al. 2017, for inputs in [l, h] |
 

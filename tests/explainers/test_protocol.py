@@ -56,6 +56,7 @@ def test_all_methods_are_there():
 @pytest.mark.parametrize("name", ALL)
 def test_a_map_for_each_case_that_does_not_depend_on_the_others(name, net):
     x, explainer = images(3), make(name, net)
+    rounding = 1e-2 if name == "activation_maximisation" else 1e-5  # many steps, over the corners of ReLUs
     together = explainer.explain(x, TARGET)
     assert together.shape == x.shape
     assert together.dtype == torch.float32
@@ -65,7 +66,7 @@ def test_a_map_for_each_case_that_does_not_depend_on_the_others(name, net):
     for number in (2, 0):
         alone = explainer.explain(x[number : number + 1], int(TARGET[number]))
         torch.testing.assert_close(
-            alone[0], together[number], rtol=1e-3, atol=1e-5 * float(together.abs().max())
+            alone[0], together[number], rtol=1e-3, atol=rounding * float(together.abs().max())
         )
 
 
@@ -219,7 +220,7 @@ def test_an_unknown_explainer_is_answered_with_the_known_ones(net):
 
 @pytest.mark.parametrize("name", ["cycle_am", "cycle_am_attribution"])
 def test_without_generators_the_command_that_trains_them_is_named(name, net):
-    with pytest.raises(UserError, match="python train.py experiment=cycle_am"):
+    with pytest.raises(UserError, match=r"python train\.py experiment=cycle_am"):
         build(name, Context(net))
 
 
