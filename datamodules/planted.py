@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from utils.errors import UserError
 PLANTED_VERSION = 1  # raise it when cues change: older caches are then rendered anew
 TRUTH_SHARE = 0.25  # of the largest difference between the two renderings: from there on a pixel is truth
 TRUTH_PIXELS = 5  # a truth has at least that many pixels, the most different ones
+VISIBLE = 0.08  # the least difference, in [0, 1] (112 HU), at a cue's brightest pixel
 LETTER = ["11110", "10001", "10001", "11110", "10100", "10010", "10001"]
 MARKER = np.array([[int(pixel) for pixel in row] for row in LETTER])
 CORNER = 8  # pixels from the window's upper and right border: every shifted window shows the marker whole
@@ -88,25 +90,32 @@ def plant_cases(
 ) -> Cases:
     """Lesions -> 2 N cases: each lesion with or without the cue, as drawn, then each one's twin.
 
-    The number of processes does not change the result.
+    Lesions whose cue nobody could see, such as one behind the pleura, are left out. The number of processes
+    does not change the result.
     """
     findings = list(map(finding, lesions))
-    diameter = np.array([lesion.diameter_mm for lesion in lesions], np.float32)
-    malignant = np.array([LABELS[lesion.label] for lesion in lesions])
-    drawn = balanced_labels(diameter, malignant, seed)
     render = partial(render_pair, cue=cue, fov_mm=fov_mm, margin=margin, seed=seed)
     pairs = np.stack(list(tqdm(mapped(render, findings, processes), cue, len(findings), disable=None)))
-    rows = np.arange(len(lesions))
+    seen = [bool(contrast(pair, margin) >= VISIBLE) for pair in pairs]
+    pairs, lesions = pairs[seen], list(compress(lesions, seen))
+    diameter = np.array([lesion.diameter_mm for lesion in lesions], np.float32)
+    malignant = np.array([LABELS[lesion.label] for lesion in lesions])
+    drawn, rows = balanced_labels(diameter, malignant, seed), np.arange(len(lesions))
     return Cases(
         image=np.concatenate([pairs[rows, drawn], pairs[rows, 1 - drawn]]),
         mask=np.tile([truth(*pair) for pair in pairs], (2, 1, 1)),
         label=np.concatenate([drawn, 1 - drawn]),
-        case_id=np.array([case_id(item.lesion_id, twin) for twin in range(2) for item in findings]),
+        case_id=np.array([case_id(lesion.lesion_id, twin) for twin in range(2) for lesion in lesions]),
         patient_id=np.tile([lesion.patient_id for lesion in lesions], 2),
         margin=np.full(2 * len(lesions), margin),
         diameter_mm=np.tile(diameter, 2),
         pixel_mm=fov_mm / IMAGE_SIZE,
     )
+
+
+def contrast(pair: np.ndarray, margin: int) -> float:
+    """The largest difference of two renderings (2, S, S) within the central window."""
+    return float(np.abs(pair[1] - pair[0])[margin : margin + IMAGE_SIZE, margin : margin + IMAGE_SIZE].max())
 
 
 def balanced_labels(diameter_mm: np.ndarray, malignant: np.ndarray, seed: int) -> np.ndarray:

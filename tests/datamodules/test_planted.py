@@ -192,6 +192,20 @@ def test_cases_are_the_drawn_ones_and_their_twins(lesions, cases):
     np.testing.assert_array_equal(np.array(brighter) > 0, drawn.label == 1)
 
 
+def test_lesions_whose_cue_cannot_be_seen_are_left_out(lesions, monkeypatch):
+    hidden = lesions[1].lesion_id
+
+    def blind(item, **arguments) -> np.ndarray:
+        pair = render_pair(item, **arguments)
+        return pair[[0, 0]] if item.lesion_id == hidden else pair
+
+    monkeypatch.setattr("datamodules.planted.render_pair", blind)
+    kept = plant_cases(lesions[:5], "calcification", 45.0, 8)
+    expected = [lesion.lesion_id for lesion in lesions[:5] if lesion.lesion_id != hidden]
+    assert kept.case_id[:4].tolist() == expected
+    assert kept.label.sum() == 4
+
+
 def test_rendering_is_deterministic_and_depends_on_the_seed(lesions, cases, monkeypatch):
     monkeypatch.setattr("datamodules.phantom.POOL_FROM", 1)
     pooled = plant_cases(lesions, "calcification", 45.0, 8, processes=2)
