@@ -19,15 +19,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from explainers.base import Unsupported
 
-PASS = {"relu", "dropout", "feature_dropout", "clone", "contiguous", "alias", "detach", "to", "_to_copy"}
-RESHAPE = {"view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze"}
+SAME = {"dropout", "feature_dropout", "clone", "contiguous", "alias", "detach", "to", "_to_copy"}
+RESHAPE = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"}
 ROUTE = {"max_pool2d", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d", "cat", "zeros_like"}
 SUM = {"add", "mean", "avg_pool2d", "adaptive_avg_pool2d"}
 KERNEL = {"conv2d", "_convolution", "convolution", "linear", "batch_norm"}
-LINEAR = ((PASS | RESHAPE | ROUTE | SUM | KERNEL) - {"relu", "max_pool2d"}) | {
+LINEAR = ((SAME | RESHAPE | ROUTE | SUM | KERNEL) - {"max_pool2d"}) | {
     *("sub", "rsub", "neg", "slice", "select", "permute", "transpose", "expand", "sum", "addmm", "t"),
     *("conv1d", "conv3d", "conv_transpose2d", "upsample_bilinear2d", "upsample_nearest2d", "stack"),
 }
+RECORDED = 2  # images while recording; with one alone `squeeze` would take the batch away
 SCALED = {"mul", "div"}  # linear where they scale by something that does not depend on the image
 
 
@@ -44,8 +45,8 @@ class Kernel:
 class Step:
     """One step, `function(*inputs)`; `inputs` are numbers of earlier steps, 0 is the image.
 
-    kind: `pass` (relevance goes through unchanged), `route` (values are moved, not mixed), `sum` (a linear map with
-    positive weights), `kernel` (a layer with weights, in `kernel`). first: the image reaches it unmixed.
+    kind: `pass` (ReLU: relevance goes through unchanged), `route` (values are moved, not mixed), `sum` (a linear map
+    with positive weights), `kernel` (a layer with weights, in `kernel`). first: the image reaches it unmixed.
     """
 
     kind: str
@@ -59,7 +60,7 @@ def record(method: str, classifier: nn.Module, image: Tensor) -> fx.GraphModule:
     """The operations of the classifier on an image (1, 1, H, W). Raises Unsupported where it cannot be recorded."""
     try:
         with torch.no_grad():
-            return make_fx(classifier, pre_dispatch=True)(image[:1].expand(2, -1, -1, -1).contiguous())
+            return make_fx(classifier, pre_dispatch=True)(image[:1].expand(RECORDED, -1, -1, -1).contiguous())
     except Exception as error:  # whatever a user's network raises
         line = next(iter(str(error).splitlines()), "")
         raise Unsupported(method, f"its operations cannot be recorded ({line[:160]})") from error
@@ -138,16 +139,33 @@ class _Steps:
         name, data = operation(node), [source for source in node.all_input_nodes if source in self.nodes]
         if name in KERNEL and len(data) == 1:
             self._add_kernel(node, name, data[0])
-        elif name in PASS and len(data) == 1:
-            function = functional.relu if name == "relu" else _same
-            self._append_for(node, "pass", data, function)
+        elif name in SAME:
+            self.number[node] = self.number[data[0]]
+        elif name == "relu":
+            self._append_for(node, "pass", data, functional.relu)
         elif name in RESHAPE:
-            shape = node.meta["val"].shape[1:]
-            self._append_for(node, "route", data, partial(_reshape, shape=shape))
+            self._add_reshape(node, data[0])
         elif name in ROUTE or (name in SUM and (name != "add" or len(data) == 2)):
             self._append_for(node, "route" if name in ROUTE else "sum", data, self._call(node, data))
         else:
             raise Unsupported(self.method, f"no rule is defined for its step {name}")
+
+    def _add_reshape(self, node: fx.Node, source: fx.Node) -> None:
+        """Nothing, where it only undoes reshapes before it: what it is behind can then be merged with what follows."""
+        shape = node.meta["val"].shape
+        if shape[:1] != (RECORDED,):
+            raise Unsupported(self.method, "a reshape of it mixes the images of a batch")
+        while source.op == "call_function" and operation(source) in RESHAPE:
+            source = next(one for one in source.all_input_nodes if one in self.nodes)
+        if source.meta["val"].shape == shape:
+            self.number[node] = self.number[source]
+        else:
+            self._append_for(node, "route", [source], partial(_reshape, shape=shape[1:]))
+
+    def _users(self, number: int) -> int:
+        """How many operations use the result of a step, under whichever name."""
+        names = [node for node, one in self.number.items() if one == number]
+        return sum(len(node.users) for node in names) - (len(names) - 1)
 
     def _append_for(self, node: fx.Node, kind: str, data: list[fx.Node], function: Callable, **more) -> None:
         inputs = tuple(self.number[source] for source in data)
@@ -182,7 +200,7 @@ class _Steps:
     def _add_kernel(self, node: fx.Node, name: str, source: fx.Node) -> None:
         arguments = [self._value(argument) for argument in node.args[1:]]
         before = self.made[self.number[source]]
-        alone = before.kernel is not None and len(source.users) == 1
+        alone = before.kernel is not None and self._users(self.number[source]) == 1
         if name == "batch_norm":
             if not alone:
                 raise Unsupported(
@@ -212,10 +230,6 @@ class _Steps:
         number = self.number[node] = self.number[source]
         old = self.made[number]
         self.made[number] = Step("kernel", old.inputs, _function(kernel), kernel, old.first)
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 def _reshape(x: Tensor, shape: Sequence[int]) -> Tensor:

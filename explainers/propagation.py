@@ -12,7 +12,7 @@ R_i = sum_j z_ij / (sum_i z_ij + offset_j) R_j. The rules differ in what z_ij is
 | z-box | x_i w_ij - l w_ij+ - h w_ij- | 0 | Montavon et al. 2017, for inputs in [l, h] |
 
 Each z is a sum of terms f(x) linear in x, so that one gradient gives all contributions: x * df/dx(R / z). A layer whose
-z is 0 passes nothing on. ReLU and dropout pass relevance unchanged, max-pooling to the winners, reshaping moves it.
+z is 0 passes nothing on. ReLU passes relevance unchanged, max-pooling to the winners, reshaping moves it.
 """
 
 from __future__ import annotations

@@ -198,10 +198,11 @@ def test_deep_taylor_is_conserved_in_a_residual_network():
     assert method.completeness(x, 1, found).max() < 1e-4
 
 
-def test_two_linear_layers_in_a_row_are_one():
+@pytest.mark.parametrize("between", [[], [nn.Dropout()], [nn.Flatten(0), nn.Unflatten(0, (-1, 1))]])
+def test_two_linear_layers_in_a_row_are_one(between):
     # As behind a network with one logit z that becomes (-z/2, z/2): the evidence for benign is what lowers z.
     first, second = nn.Linear(64, 1), nn.Linear(1, 2, bias=False)
-    net, x = randomise(nn.Sequential(nn.Flatten(), first, second)), images(2, 8)
+    net, x = randomise(nn.Sequential(nn.Flatten(), first, *between, second)), images(2, 8)
     second.weight.data = torch.tensor([[-0.5], [0.5]])
     direct = Linear(8, bias=True)
     direct[1].weight.data = second.weight.data @ first.weight.data
@@ -234,6 +235,7 @@ def test_a_single_logit_beside_a_zero():
     [
         ([nn.Conv2d(1, 2, 3), nn.SiLU(), nn.Flatten(), nn.Linear(72, 2)], "silu"),
         ([nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 2)], "BatchNorm"),
+        ([nn.Flatten(0), nn.Unflatten(0, (-1, 64)), nn.Linear(64, 2)], "mixes the images"),
         ([nn.ConvTranspose2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 2)], "conv_transpose2d"),
     ],
 )
