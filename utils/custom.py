@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from datamodules.contract import IMAGE_SIZE
 from utils.checkpoints import read_checkpoint
@@ -25,8 +26,8 @@ EXPECTED = "finite logits, (N, 2) for benign and malignant, or (N, 1) or (N,) fo
 class Logits(nn.Module):
     """A network behind two logits, held in evaluation mode; hooks see its modules as they are.
 
-    `single`: the network gives one logit z of "malignant", (N, 1) or (N,). It becomes [0, z], whose softmax is
-    sigmoid(z). Two logits pass untouched.
+    `single`: the network gives one logit z of "malignant", (N, 1) or (N,). It becomes [-z/2, z/2], whose softmax is
+    sigmoid(z) and whose benign logit can be explained too. Two logits pass untouched.
     """
 
     def __init__(self, net: nn.Module, single: bool) -> None:
@@ -39,8 +40,7 @@ class Logits(nn.Module):
         """image (N,C,H,W) in [0,1] -> logits (N,2)."""
         logits = self.net(image)
         if self.single:
-            logits = logits.reshape(-1, 1)
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+            logits = linear(logits.reshape(-1, 1), logits.new_tensor([[-0.5], [0.5]]))
         return logits
 
     def train(self, mode: bool = True) -> Logits:
