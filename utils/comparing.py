@@ -39,13 +39,9 @@ def compare_explainers(
     plan = make_plan(cfg, preset)
     subject = make_subject(cfg, preset, plan, run_dir, classifiers, data)
     shared = share(subject, plan)
-    digest = settings_digest(
-        {
-            "plan": preset | {"overrides": dict(plan.overrides), "seed": plan.seed},
-            "run": _state(run_dir),
-            "cases": subject.cases.digest(),
-        }
-    )
+    own = {key: value for key, value in preset.items() if key != "explainers"}  # each is kept by itself
+    own |= {"overrides": dict(plan.overrides), "seed": plan.seed}
+    digest = settings_digest({"plan": own, "run": _state(run_dir), "cases": subject.cases.digest()})
     results = compare_all(subject, plan, shared, out_dir / "parts", digest)
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
     one = page.compared(subject, shared, results, table(results), **options)
