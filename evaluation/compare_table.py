@@ -1,0 +1,62 @@
+"""`python -m evaluation.compare_table metrics.json`: a comparison's methods and figures as a Markdown table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from evaluation.compare_report import NAMES
+from evaluation.paired import is_lower_better
+from evaluation.table import read, short
+from utils.errors import UserError
+
+COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; returns the exit status."""
+    if len(arguments) != 1:
+        print("give one metrics.json of evaluate.py evaluation=compare", file=sys.stderr)
+        return 2
+    try:
+        print(markdown(read(f"={arguments[0]}")[1]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def markdown(figures: Mapping[str, dict]) -> str:
+    """A row a method, a column a figure that any method has; the best value of a column is bold, controls aside."""
+    values: dict[str, dict[str, float]] = {}
+    for key, figure in figures.items():
+        section, method, metric = key.split("/")
+        if section == "compare" and metric in COLUMNS and figure["value"] is not None:
+            values.setdefault(method, {})[metric] = figure["value"]
+    shown = [metric for metric in COLUMNS if any(metric in row for row in values.values())]
+    best = {metric: _best(values, metric) for metric in shown}
+    head = [f"{COLUMNS[metric]} {'↓' if is_lower_better(metric) else '↑'}" for metric in shown]
+    lines = ["| | " + " | ".join(head) + " |", "|---" * (len(shown) + 1) + "|"]
+    lines += [
+        f"| `{method}` | " + " | ".join(_cell(row, metric, best[metric]) for metric in shown) + " |"
+        for method, row in values.items()
+    ]
+    return "\n".join(lines)
+
+
+def _best(values: Mapping[str, Mapping[str, float]], metric: str) -> float | None:
+    own = [
+        row[metric] for method, row in values.items() if metric in row and not method.startswith("control_")
+    ]
+    return (min if is_lower_better(metric) else max)(own, default=None)
+
+
+def _cell(row: Mapping[str, float], metric: str, best: float | None) -> str:
+    if metric not in row:
+        return "–"
+    text = f"{row[metric]:.0f}" if metric == "ms_per_case" else short(round(row[metric], 2))[:-1]
+    return f"**{text}**" if row[metric] == best else text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
