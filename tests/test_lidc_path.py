@@ -13,7 +13,7 @@ from utils.evaluating import evaluate
 from utils.training import train
 
 NARROW = ["model.generator.channels=[2,2,2,2]", "model.discriminator.channels=[2,2,2,2]", "data.batch_size=4"]
-ONE_EPOCH = ["trainer=cpu", "trainer.max_epochs=1", "trainer.precision=32-true", "logger=null"]
+ONE_EPOCH = ["trainer=cpu", "trainer.max_epochs=1", "trainer.precision=32-true", "~logger"]
 QUICK = ["evaluation.resamples=50", "+evaluation.progress=false"]
 
 
@@ -21,7 +21,7 @@ QUICK = ["evaluation.resamples=50", "+evaluation.progress=false"]
 @pytest.mark.timeout(1800)
 def test_prepare_train_evaluate(tmp_path):
     written = write_dicom_tree(tmp_path / "LIDC-IDRI", n_patients=16, seed=0, flaws=Flaws(1, 1, 1))
-    flawed = [row for row in written if row["state"] in ("absent", "cut short")]
+    flawed = [row for row in written.to_dict("records") if row["state"] in ("absent", "cut short")]
     assert len(flawed) == 2
     lidc = ["data=lidc", f"data.dicom_root={tmp_path / 'LIDC-IDRI'}", "data.val_fraction=0.3"]
 
@@ -50,7 +50,11 @@ def test_prepare_train_evaluate(tmp_path):
 
     (skipped,) = tmp_path.rglob("skipped.csv")
     with skipped.open() as file:
-        assert {row["lesion_id"] for row in csv.DictReader(file)} == {str(row["lesion_id"]) for row in flawed}
+        reasons = {row["lesion_id"]: row["reason"] for row in csv.DictReader(file)}
+    assert set(reasons) & set(written.lesion_id) == {row["lesion_id"] for row in flawed}
+    others = {reason for lesion, reason in reasons.items() if lesion not in set(written.lesion_id)}
+    assert len(others) == 1  # the scans that the tree does not hold
+    assert len({reasons[row["lesion_id"]] for row in flawed} | others) == 3
 
 
 def classifiers(folder) -> list[str]:
