@@ -148,6 +148,17 @@ def test_compare_trains_cycle_am_again_for_random_classifiers(trained, tmp_path)
     assert not torch.equal(states[0][first], states[2][first])
 
 
+def test_compare_logs_tables_and_pictures_to_wandb(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    core = ["evaluation.preset=core", "explainers=[lrp,control_edges]", "evaluation.presets.core.cases=4"]
+    compared(trained, tmp_path, *core, "logger=wandb", "evaluation.presets.core.repeats=0")
+    assert len(list(tmp_path.rglob("offline-run-*/run-*.wandb"))) == 1
+    (maps,) = tmp_path.rglob("offline-run-*/files/media/table/compare_maps*.json")
+    table = json.loads(maps.read_text())
+    assert table["columns"] == ["label", "p", "x", "lrp", "control_edges"]
+    assert maps.read_text().count('"image-file"') >= 3 * 4
+
+
 def test_compare_refuses_what_it_does_not_know(trained, tmp_path):
     with pytest.raises(UserError, match=r"there is no explainer tea_leaves; choose from .*lrp"):
         compared(trained, tmp_path, "explainers=[tea_leaves]")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.cases import Cases, settings_digest
@@ -22,6 +22,7 @@ from utils import runs
 from utils.checkpoints import load_module
 from utils.classifiers import Classifiers, find_classifiers
 from utils.errors import UserError
+from utils.loggers import close
 from utils.retraining import variant
 from utils.training import say
 
@@ -61,7 +62,7 @@ def compare_explainers(
         out_dir / "report.html",
         page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
     )
-    log_to_wandb(cfg, one)
+    log_to_wandb(cfg, one, out_dir)
 
 
 def chosen_preset(cfg: DictConfig) -> dict[str, Any]:
@@ -124,14 +125,21 @@ def _state(run_dir: Path) -> list[Any]:
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def log_to_wandb(cfg: DictConfig, one: page.Compared) -> None:
-    """The table and the pictures, where `logger=wandb`."""
-    if not any("wandb" in str(logger.get("_target_", "")).lower() for logger in (cfg.logger or {}).values()):
+def log_to_wandb(cfg: DictConfig, one: page.Compared, out_dir: Path) -> None:
+    """The table and pictures of every method, where `logger=wandb`."""
+    settings = (cfg.logger or {}).get("wandb")
+    if not settings:
         return
     import wandb
 
-    rows = page.wandb_rows(one)
-    with wandb.init(project="cycle-am", job_type="compare", dir=str(cfg.paths.root)) as run:
-        run.log({"compare": wandb.Table(dataframe=page.tests_table(one))})
+    logger = instantiate(settings, save_dir=str(out_dir), job_type="compare", _convert_="all")
+    try:
+        rows = page.wandb_rows(one)
         cells = [[wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows]
-        run.log({"maps": wandb.Table(columns=list(rows[0]), data=cells)})
+        tables = {
+            "compare": wandb.Table(dataframe=page.tests_table(one)),
+            "compare_maps": wandb.Table(columns=list(rows[0]), data=cells),
+        }
+        logger.experiment.log(tables)
+    finally:
+        close([logger])
