@@ -136,10 +136,7 @@ def log_to_wandb(cfg: DictConfig, one: page.Compared, out_dir: Path) -> None:
     try:
         rows = page.wandb_rows(one)
         cells = [[wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows]
-        tables = {
-            "compare": wandb.Table(dataframe=page.tests_table(one)),
-            "compare_maps": wandb.Table(columns=list(rows[0]), data=cells),
-        }
-        logger.experiment.log(tables)
+        logger.log_table("compare", dataframe=page.tests_table(one))
+        logger.log_table("compare_maps", columns=list(rows[0]), data=cells)
     finally:
         close([logger])
