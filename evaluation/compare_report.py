@@ -46,7 +46,6 @@ NAMES = {
     "stability": "stability",
     "agreement": "seeds agree",
 }
-LOCALISATION = tuple(name for name in NAMES if name.endswith("_dilated_shifted"))
 MEANING = (
     "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth "
     "with as many of the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); "
