@@ -173,7 +173,8 @@ def quick_realism(
     """`realism_auc` with fewer steps, for a training loop.
 
     On real crops with stripes of 4, 8 and 17 HU it gave .63, .76, .99 where 240 steps gave .85, .97, 1.00:
-    weaker, in the same order.
+    weaker, in the same order. Over eight checkpoints of five trainings on the same crops, all with AUCs between .78
+    and .98, its rank correlation with `realism_auc` was .55 for G- and .86 for G+: a coarse guide among like ones.
     """
     return realism_auc(fake_train, real_train, fake_test, real_test, seed=seed, steps=QUICK_STEPS)
 
