@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from evaluation import cost, faithfulness, pointing, sanity
+from evaluation.results import write_npz
 from explainers.base import Explainer, Unsupported
 from explainers.build import Context, build
 
@@ -156,7 +158,7 @@ def measure(name: str, subject: Subject, shared: Shared, plan: Plan) -> Iterator
         columns |= _variant(name, variant, subject, shared, plan, maps)
     if plan.cascade:
         yield "cascade"
-        columns |= _cascade(name, explainer, subject, shared, plan, maps)
+        columns |= _cascade(name, subject, shared, plan, maps)
     if shared.copies is not None:
         yield "stability"
         columns |= _stability(explainer, shared, maps)
@@ -239,9 +241,7 @@ def needs_generators(name: str) -> bool:
     return name.startswith("cycle_am")
 
 
-def _cascade(
-    name: str, explainer: Explainer, subject: Subject, shared: Shared, plan: Plan, maps: np.ndarray
-) -> Columns:
+def _cascade(name: str, subject: Subject, shared: Shared, plan: Plan, maps: np.ndarray) -> Columns:
     """`cascade_<k>`: similarity when the last k layers are random; nothing for methods with trained generators."""
     if needs_generators(name):
         return {}
@@ -300,14 +300,10 @@ def compare_all(subject: Subject, plan: Plan, shared: Shared, keep: Path, digest
 
 def write_part(path: Path, one: Measured) -> None:
     """Keep one method's results; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"maps": one.maps, "curves": one.curves, "unsupported": np.array(one.unsupported)}
     arrays |= {f"column:{key}": values for key, values in one.columns.items()}
     arrays |= {f"cost:{key}": np.array(value) for key, value in one.costs.items()}
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
-    part.replace(path)
+    write_npz(path, arrays)
 
 
 def read_part(path: Path) -> Measured | None:
@@ -315,7 +311,7 @@ def read_part(path: Path) -> Measured | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
     return Measured(
         maps=arrays["maps"],

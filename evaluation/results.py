@@ -50,13 +50,16 @@ def write_cases(path: Path, columns: Mapping[str, np.ndarray]) -> Path:
 
 def write_maps(path: Path, case_id: np.ndarray, **maps: np.ndarray) -> Path:
     """relevance.npz: `case_id` (N,) and one float32 array (N, H, W) per explainer id."""
+    arrays = {"case_id": np.asarray(case_id, dtype=np.str_)}
+    return write_npz(path, arrays | {k: v.astype(np.float32) for k, v in maps.items()})
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write arrays, compressed, under another name and move the file into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            case_id=np.asarray(case_id, dtype=np.str_),
-            **{k: v.astype(np.float32) for k, v in maps.items()},
-        )
+        np.savez_compressed(stream, **arrays)
     os.replace(part, path)
     return path
 

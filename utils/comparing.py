@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.cases import Cases, settings_digest
 from datamodules.splits import stratified_subset
 from evaluation import compare_report as page
-from evaluation.compare import Plan, Subject, compare_all, needs_generators, share, table
+from evaluation.compare import LAST, WHOLE, Plan, Subject, compare_all, needs_generators, share, table
 from evaluation.report import write_report
 from evaluation.results import write_cases, write_maps, write_metrics, write_text
 from explainers.build import available
@@ -100,7 +100,7 @@ def make_subject(
     gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
     background = some(data.train_cases, BACKGROUND, plan.seed).window()[0]
     generators = any(map(needs_generators, plan.explainers))
-    kinds = preset["retrain"] or ["last_layer", "whole_network"]
+    kinds = preset["retrain"] or [LAST, WHOLE]
     variants = [
         variant(
             kind, run_dir, classifiers, background, bool(preset["retrain"]) and generators, cfg.paths.cache

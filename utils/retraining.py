@@ -15,7 +15,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from evaluation.compare import LABELS, LAST, SEED, WHOLE, Variant
+from evaluation.compare import LABELS, LAST, SEED, Variant
 from evaluation.sanity import layer_order, randomised
 from utils.checkpoints import load_module, read_checkpoint, write_atomically
 from utils.classifiers import Classifiers, load_classifier
@@ -119,6 +119,3 @@ def _classifier_paths(kind: str, folder: Path, classifiers: Classifiers) -> dict
         return companions
     explained = classifiers.explained if kind == SEED else folder / "classifier.ckpt"
     return companions | {"ckpt": str(explained)}
-
-
-KINDS = (LAST, WHOLE, LABELS, SEED)

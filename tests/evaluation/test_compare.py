@@ -126,8 +126,10 @@ def test_results_are_kept_and_go_on(subject, tmp_path, monkeypatch):
     assert again["truth"].columns.keys() == first["truth"].columns.keys()
     with pytest.raises(AssertionError, match="measured again"):
         compare_all(subject, PLAN, shared, tmp_path, "other settings")
-    (tmp_path / "truth-a.npz").write_bytes(b"half")
-    assert read_part(tmp_path / "truth-a.npz") is None
+    whole = (tmp_path / "truth-a.npz").read_bytes()
+    for damaged in (b"half", whole[: len(whole) // 2]):
+        (tmp_path / "truth-a.npz").write_bytes(damaged)
+        assert read_part(tmp_path / "truth-a.npz") is None
 
 
 def test_a_method_that_cannot_handle_the_network_is_named_and_the_others_run_on(subject, tmp_path):
