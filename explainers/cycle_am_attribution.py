@@ -12,14 +12,17 @@ from explainers.cycle_am import generated
 
 
 class CycleAMAttribution(Explainer):
-    """Gradients of the target's log odds, integrated along the straight path from G-(x) to G+(x), times R.
+    """What the image has of the target minus what it lacks, both as the generators see it.
 
-    These are integrated gradients (Sundararajan et al. 2017) between the two generated images. What is explained is
-    logit(target) - logit(other), since both generators change both logits. The map sums to its change from G-(x) to
-    G+(x), which is the promise; target 0 negates it, as R.
+    Gradients of the target's log odds (logit(target) - logit(other), since the generators change both), integrated
+    along two straight paths (integrated gradients, Sundararajan et al. 2017): from G-(x) to x, what G- took away
+    and so speaks for malignant; and from x to G+(x), what G+ had to add and so speaks against it. The second is
+    subtracted from the first: along one path from G-(x) to G+(x) every change would count for malignant, and a
+    benign image would seem to have no evidence for benign. The map sums to 2 f(x) - f(G-(x)) - f(G+(x)) of the log
+    odds f, which is the promise; target 0 negates it, as R.
 
     Args:
-        steps: of the integration (Gauss-Legendre).
+        steps: of each integration (Gauss-Legendre).
     """
 
     def __init__(self, classifier: nn.Module, gan: Any, steps: int = 32) -> None:
@@ -28,13 +31,16 @@ class CycleAMAttribution(Explainer):
         self.path = IntegratedGradients(lambda image, target: margin(classifier, image, target))
 
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
-        x_neg, x_pos = generated(self.gan, image)
-        parts = chunks(BATCH // self.steps, x_neg, x_pos, target)
+        parts = chunks(BATCH // self.steps, image, *generated(self.gan, image), target)
         return joined(
-            self.path.attribute(pos, neg, n_steps=self.steps, additional_forward_args=(aim,))
-            for neg, pos, aim in parts
+            self._integrated(neg, x, aim) - self._integrated(x, pos, aim) for x, neg, pos, aim in parts
         )
+
+    def _integrated(self, start: Tensor, end: Tensor, target: Tensor) -> Tensor:
+        """Each pixel's share of the change of the log odds from `start` to `end`."""
+        return self.path.attribute(end, start, n_steps=self.steps, additional_forward_args=(target,)).detach()
 
     def _promised(self, image: Tensor, target: Tensor) -> Tensor:
         x_neg, x_pos = generated(self.gan, image)
-        return margin(self.classifier, x_pos, target) - margin(self.classifier, x_neg, target)
+        at, neg, pos = (margin(self.classifier, one, target) for one in (image, x_neg, x_pos))
+        return 2 * at - neg - pos

@@ -152,28 +152,43 @@ def test_cycle_am_is_the_difference_and_benign_negates_it(x):
     assert not CycleAM.evidence
 
 
-def test_cycle_am_attribution_is_the_weights_times_r_and_sums_to_the_change(linear, x):
+class Setter:
+    """Generators that leave 0.3 for benign and 0.8 for malignant in a square, whatever stood there."""
+
+    def generate(self, x):
+        x_neg, x_pos = x.clone(), x.clone()
+        x_neg[..., 2:5, 2:5], x_pos[..., 2:5, 2:5] = 0.3, 0.8
+        return x_neg, x_pos
+
+
+def test_cycle_am_attribution_is_what_the_image_has_minus_what_it_lacks(linear, x):
     x = 0.3 + 0.4 * x
-    method = CycleAMAttribution(linear, Brightener())
+    method = CycleAMAttribution(linear, Setter())
     found = method.explain(x, TARGET)
-    other = stacked(linear) - stacked(linear, 1 - TARGET)
-    change = torch.zeros_like(x)
-    change[..., 2:5, 2:5] = 0.4
-    close(found, other * change)
-    close(
-        found.sum((1, 2, 3)), method.completeness(x, TARGET, 0 * found) * 0 + (other * change).sum((1, 2, 3))
-    )
+    expected = torch.zeros_like(x)
+    square = x[..., 2:5, 2:5]
+    expected[..., 2:5, 2:5] = (square - 0.3) - (0.8 - square)
+    expected *= stacked(linear) - stacked(linear, 1 - TARGET)
+    close(found, expected)
     assert method.completeness(x, TARGET, found).max() < 1e-4
 
 
-def test_cycle_am_attribution_sums_to_the_change_of_the_log_odds_of_a_deep_network():
+def test_cycle_am_attribution_speaks_for_the_generator_that_leaves_the_image_alone(linear):
+    speaks = (linear.weights(1) - linear.weights(0))[..., 2:5, 2:5]
+    x = torch.full((2, 1, 8, 8), 0.3)  # as G- leaves it; then as G+ does
+    x[1, :, 2:5, 2:5] = 0.8
+    benign, malignant = CycleAMAttribution(linear, Setter()).explain(x, 1)[..., 2:5, 2:5]
+    close(malignant, 0.5 * speaks.reshape(malignant.shape))
+    close(benign, -malignant)
+
+
+def test_cycle_am_attribution_sums_to_its_promise_for_a_deep_network():
     net = randomise(ConvNet(4)).eval()
     x = 0.3 + 0.4 * images(2)
-    method = CycleAMAttribution(net, Brightener(), steps=256)
+    method = CycleAMAttribution(net, Setter(), steps=256)
     found = method.explain(x, 1)
-    x_neg, x_pos = Brightener().generate(x)
-    odds = [net(image).detach()[:, 1] - net(image).detach()[:, 0] for image in (x_neg, x_pos)]
-    close(found.sum((1, 2, 3)), odds[1] - odds[0], 1e-3)
+    odds = [net(image).detach().diff(dim=1)[:, 0] for image in (x, *Setter().generate(x))]
+    close(found.sum((1, 2, 3)), 2 * odds[0] - odds[1] - odds[2], 1e-3)
     close(method.explain(x, 0), -found)
 
 
