@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,15 @@ class Compared:
         """The methods that can handle the classifier."""
         return {name: one for name, one in self.results.items() if not one.unsupported}
 
+    @cached_property
+    def by_name(self) -> dict[tuple[str, str], Comparison]:
+        """The comparisons by (method, metric)."""
+        return {(one.method, one.metric): one for one in self.comparisons}
+
     def value(self, method: str, metric: str) -> float:
         """A method's mean; NaN where it was not measured."""
-        return next(
-            (c.mean["value"] for c in self.comparisons if (c.method, c.metric) == (method, metric)), np.nan
-        )
+        found = self.by_name.get((method, metric))
+        return np.nan if found is None else found.mean["value"]
 
 
 def compared(
@@ -267,7 +272,7 @@ def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
 
 def _tables(one: Compared, truth: str) -> Section:
     def cell(method: str, metric: str) -> str:
-        found = next((c for c in one.comparisons if (c.method, c.metric) == (method, metric)), None)
+        found = one.by_name.get((method, metric))
         if found is None:
             return "–"
         mark = "*" if found.p_holm < SIGNIFICANT else ""

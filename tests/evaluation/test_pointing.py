@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from datamodules.phantom import cohort
+from datamodules.planted import CUES, plant_cases
 from evaluation import pointing as pt
 from evaluation.localisation import Regions, regions
 from tests.evaluation.fakes import make_cases
@@ -105,3 +107,21 @@ def test_without_masks_everything_is_unknown():
     for window in (centred, shifted):
         found = pt.pointing(np.ones((4, 64, 64)), window.where)
         assert all(np.isnan(values).all() for values in found.values())
+
+
+@pytest.mark.parametrize("cue", CUES)
+def test_on_planted_cues_an_oracle_is_perfect_and_random_maps_are_at_chance(cue):
+    lesions = [lesion for lesion in cohort() if lesion.diameter_mm >= 8][::40]
+    for window in pt.windows(plant_cases(lesions, cue, 45.0, 8)):
+        where, rng = window.where, np.random.default_rng(0)
+        known = where.mask.any((1, 2))
+        assert known.sum() >= 5
+        oracle = where.mask * rng.uniform(0.1, 1, where.mask.shape)
+        for name, values in pt.pointing(oracle, where).items():
+            if "dilated" not in name:
+                assert values[known] == pytest.approx(1), name
+        draws = [pt.pointing(rng.normal(size=where.mask.shape), where) for _ in range(30)]
+        for name, expected in pt.chance(where).items():
+            found, chance = np.mean([draw[name][known] for draw in draws]), expected[known].mean()
+            spread = np.sqrt(chance * (1 - chance) / (len(draws) * known.sum()))  # the largest within [0, 1]
+            assert abs(found - chance) < 4 * spread, name
