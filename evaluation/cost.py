@@ -30,13 +30,15 @@ def cost(
 ) -> Cost:
     """Cost of explaining a batch of `batch` images, made by repeating the given ones (N, C, H, W) where N is less.
 
-    Warm-up calls are not counted. Memory is measured in a call of its own, so that it does not disturb the clock.
+    Warm-up calls are not counted. Memory is that of the last call, reset and read outside the clock; fetching the
+    freed memory anew may slow that call, which the median of several forgives.
     """
     filled = images[torch.arange(batch) % len(images)]
     for _ in range(warmup):
         explain(filled)
-    seconds = [_seconds(explain, filled) for _ in range(repeats)]
-    return Cost(1000 * median(seconds) / batch, peak_memory(lambda: explain(filled), images.device))
+    seconds = [_seconds(explain, filled) for _ in range(repeats - 1)]
+    peak = peak_memory(lambda: seconds.append(_seconds(explain, filled)), images.device)
+    return Cost(1000 * median(seconds) / batch, peak)
 
 
 def _seconds(explain: Callable[[Tensor], object], images: Tensor) -> float:
