@@ -97,9 +97,9 @@ def break_even(training_seconds: float, own_ms: float, other_ms: float) -> float
     """Cases from which a method that must be trained first is cheaper in all than one that need not be.
 
     The smallest whole n with training + n * own <= n * other; infinite where the own explanation costs as much or
-    more.
+    more; NaN where one of the three is not known.
     """
     gain = other_ms - own_ms
-    if math.isnan(gain):
+    if math.isnan(gain + training_seconds):
         return math.nan
     return float(math.ceil(1000 * training_seconds / gain)) if gain > 0 else math.inf

@@ -79,3 +79,10 @@ def test_break_even(training, own, other, cases):
 
 def test_break_even_of_an_unknown_cost_is_unknown():
     assert math.isnan(c.break_even(1.0, math.nan, 2.0))
+
+
+@pytest.mark.parametrize("unknown", range(3))
+def test_break_even_of_something_unknown_is_unknown(unknown):
+    figures = [60.0, 10.0, 70.0]
+    figures[unknown] = math.nan
+    assert math.isnan(c.break_even(*figures))
