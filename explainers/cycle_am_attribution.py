@@ -38,7 +38,7 @@ class CycleAMAttribution(Explainer):
 
     def _integrated(self, start: Tensor, end: Tensor, target: Tensor) -> Tensor:
         """Each pixel's share of the change of the log odds from `start` to `end`."""
-        return self.path.attribute(end, start, n_steps=self.steps, additional_forward_args=(target,)).detach()
+        return self.path.attribute(end, start, n_steps=self.steps, additional_forward_args=(target,))
 
     def _promised(self, image: Tensor, target: Tensor) -> Tensor:
         x_neg, x_pos = generated(self.gan, image)

@@ -77,10 +77,6 @@ def test_break_even(training, own, other, cases):
         assert cases == 0 or 1000 * training + (cases - 1) * own > (cases - 1) * other
 
 
-def test_break_even_of_an_unknown_cost_is_unknown():
-    assert math.isnan(c.break_even(1.0, math.nan, 2.0))
-
-
 @pytest.mark.parametrize("unknown", range(3))
 def test_break_even_of_something_unknown_is_unknown(unknown):
     figures = [60.0, 10.0, 70.0]
