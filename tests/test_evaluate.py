@@ -117,6 +117,13 @@ def test_compare_round_trip(trained, tmp_path):
     assert metrics["compare/cycle_am/randomisation"]["value"] is None  # nothing was trained for it
     with np.load(tmp_path / "relevance.npz") as maps:
         assert maps["lrp"].shape == (6, 64, 64)
+    with np.load(tmp_path / "images.npz") as shown, np.load(tmp_path / "relevance.npz") as maps:
+        assert np.array_equal(shown["case_id"], maps["case_id"])
+        assert shown["image"].shape == (6, 64, 64)
+        assert 0 <= shown["image"].min() < shown["image"].max() <= 1
+        assert set(shown["label"]) <= {-1, 0, 1}
+        assert shown["p_malignant"].shape == (6,)
+        assert shown["fov_mm"] > 0
     assert {"report.html", "cases.csv", "compare.csv", "parts"} <= {path.name for path in tmp_path.iterdir()}
 
 

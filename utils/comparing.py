@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.cases import Cases, settings_digest
 from datamodules.splits import stratified_subset
 from evaluation import compare_report as page
-from evaluation.compare import LAST, WHOLE, Plan, Subject, compare_all, needs_generators, share, table
+from evaluation.compare import LAST, WHOLE, Plan, Shared, Subject, compare_all, needs_generators, share, table
 from evaluation.report import write_report
-from evaluation.results import write_cases, write_maps, write_metrics, write_text
+from evaluation.results import write_cases, write_maps, write_metrics, write_npz, write_text
 from explainers.build import available
 from utils import runs
 from utils.checkpoints import load_module
@@ -32,7 +32,7 @@ BACKGROUND = 128  # training images, for baselines and for the statistics of ran
 def compare_explainers(
     cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
 ) -> None:
-    """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz,
+    """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
     figures/ and report.html into `out_dir`."""
     preset = chosen_preset(cfg)
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
@@ -55,6 +55,7 @@ def compare_explainers(
         subject.cases.case_id,
         **{name: measured.maps for name, measured in one.supported.items()},
     )
+    write_npz(out_dir / "images.npz", images(subject, shared))
     seconds = (runs.finished(run_dir) or {}).get("seconds") or np.nan
     truth = data.truth or "the readers' consensus outline, grown by 3 mm"
     small_print = {"Preset": cfg.evaluation.preset, **notes}
@@ -63,6 +64,20 @@ def compare_explainers(
         page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
     )
     log_to_wandb(cfg, one, out_dir)
+
+
+def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:
+    """What the maps explain, in the order of relevance.npz: `case_id` (N,), `image` (N, H, W) in [0, 1], `label` (N,)
+    0 benign, 1 malignant, -1 unknown, `p_malignant` (N,) of the explained classifier, `fov_mm` of the image's side."""
+    cases = subject.cases
+    shown = shared.images[:, 0].cpu().numpy()
+    return {
+        "case_id": np.asarray(cases.case_id, dtype=np.str_),
+        "image": shown,
+        "label": cases.label,
+        "p_malignant": shared.p,
+        "fov_mm": np.array(cases.pixel_mm * shown.shape[-1]),
+    }
 
 
 def chosen_preset(cfg: DictConfig) -> dict[str, Any]:

@@ -52,8 +52,9 @@ def test_integrated_gradients_are_weight_times_difference(linear, x, baseline):
     close(method.explain(x, TARGET), stacked(linear) * (x - expected))
 
 
-def test_deep_shap_is_weight_times_difference_to_the_mean_background(linear, x):
-    background = images(5, 8, seed=9)
+@pytest.mark.parametrize("count", [5, 13])  # 13: parts of 10 and 3
+def test_deep_shap_is_weight_times_difference_to_the_mean_background(linear, x, count):
+    background = images(count, 8, seed=9)
     method = DeepShap(linear, background)
     relevance = method.explain(x, TARGET)
     close(relevance, stacked(linear) * (x - background.mean(0)))
@@ -72,7 +73,7 @@ def test_deep_shap_of_a_relu_is_deep_lift(x):
     # One hidden ReLU: the multiplier is (change of its output) / (change of its input), for each background image.
     net = randomise(nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 2)))
     net[1].bias.data = -net[1](x.flatten(1)).mean(0).detach()
-    background = images(4, 8, seed=3)
+    background = images(13, 8, seed=3)  # explained in parts of 10 and 3
     hidden = [net[1](part.flatten(1)).detach()[:, 0].double() for part in (x, background)]
     slope = (hidden[0].relu()[:, None] - hidden[1].relu()) / (hidden[0][:, None] - hidden[1])
     difference = (x[:, None] - background).double()
