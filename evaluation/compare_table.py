@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from evaluation.compare_figures import CONTROL
 from evaluation.compare_report import NAMES
 from evaluation.paired import is_lower_better
 from evaluation.table import read, short
@@ -34,27 +35,35 @@ def markdown(figures: Mapping[str, dict]) -> str:
         if section == "compare" and metric in COLUMNS and figure["value"] is not None:
             values.setdefault(method, {})[metric] = figure["value"]
     shown = [metric for metric in COLUMNS if any(metric in row for row in values.values())]
-    best = {metric: _best(values, metric) for metric in shown}
+    own = {method: row for method, row in values.items() if not is_control(method)}
+    best = {metric: _best(own, metric) for metric in shown}
     head = [f"{COLUMNS[metric]} {'↓' if is_lower_better(metric) else '↑'}" for metric in shown]
     lines = ["| | " + " | ".join(head) + " |", "|---" * (len(shown) + 1) + "|"]
-    lines += [
-        f"| `{method}` | " + " | ".join(_cell(row, metric, best[metric]) for metric in shown) + " |"
-        for method, row in values.items()
-    ]
+    for method, row in values.items():
+        cells = [_cell(row, metric, best[metric] if method in own else None) for metric in shown]
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _best(values: Mapping[str, Mapping[str, float]], metric: str) -> float | None:
-    own = [
-        row[metric] for method, row in values.items() if metric in row and not method.startswith("control_")
-    ]
-    return (min if is_lower_better(metric) else max)(own, default=None)
+def is_control(method: str) -> bool:
+    """Whether a method only controls the others."""
+    return method.startswith(CONTROL)
+
+
+def two_decimals(value: float) -> str:
+    """Two decimals without the leading zero."""
+    return short(round(value, 2))[:-1]
+
+
+def _best(rows: Mapping[str, Mapping[str, float]], metric: str) -> float | None:
+    known = [row[metric] for row in rows.values() if metric in row]
+    return (min if is_lower_better(metric) else max)(known, default=None)
 
 
 def _cell(row: Mapping[str, float], metric: str, best: float | None) -> str:
     if metric not in row:
         return "–"
-    text = f"{row[metric]:.0f}" if metric == "ms_per_case" else short(round(row[metric], 2))[:-1]
+    text = f"{row[metric]:.0f}" if metric == "ms_per_case" else two_decimals(row[metric])
     return f"**{text}**" if row[metric] == best else text
 
 

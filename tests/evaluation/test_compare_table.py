@@ -17,6 +17,7 @@ FIGURES = {
     "compare/cycle_am/deletion": figure(0.5),
     "compare/cycle_am/insertion": figure(None),
     "compare/control_centre/deletion": figure(0.125),
+    "compare/control_centre/insertion": figure(0.5),
     "compare/lrp/ms_per_case": figure(12.3),
     "compare/lrp/flip_for": figure(0.1),
 }
@@ -28,7 +29,7 @@ def test_the_best_method_is_bold_controls_aside_and_unknown_values_are_dashes():
     assert rows == [
         "| `lrp` | **.25** | **.50** | **12** |",
         "| `cycle_am` | .50 | – | – |",
-        "| `control_centre` | .12 | – | – |",
+        "| `control_centre` | .12 | .50 | – |",
     ]
 
 
