@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,10 +71,10 @@ def write_pictures(folder: Path, pictures: Pictures, seconds: int) -> None:
         os.utime(file, (seconds, seconds))
 
 
-def generator(seed: int, nonce: str) -> np.random.Generator:
-    """Random numbers of the draw and the orders. They follow from `seed` and the key's secret `nonce` together: who
-    has the key can draw again, and nobody else, although seed and code are public."""
-    return np.random.default_rng([abs(seed), int(seed < 0), int(nonce, 16)])
+def generator(purpose: str, nonce: str) -> np.random.Generator:
+    """Random numbers of the draw and the orders. They follow from `purpose` (which holds the seed) and the key's
+    secret `nonce` together: who has the key can draw again, and nobody else, although seed and code are public."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{purpose} {nonce}".encode()).digest()))
 
 
 def _sorted(mapping: Mapping) -> dict:

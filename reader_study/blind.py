@@ -21,6 +21,7 @@ from reader_study.texts import naming
 PNG = b"\x89PNG\r\n\x1a\n"
 PIXELS = {b"IHDR", b"IDAT", b"IEND"}  # all that a picture needs
 ENCODED = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
+CASE_LENGTH = 6  # shorter case ids ("7") cannot be told from chance and are not looked for
 DIGEST_DIGITS = 12  # of a hash: fewer could be chance
 LABEL_FIELD = re.compile(r"""\blabel["']?\s*[:=]\s*["']?(0|1|benign|malignant)\b""", re.IGNORECASE)
 LABEL_WORD = re.compile(r"benign|malignant|gutartig|bösartig", re.IGNORECASE)
@@ -37,7 +38,11 @@ def find_leaks(data: bytes, key: Key, labels: bool = False) -> list[str]:
         labels: the words for benign and malignant count too; leave it out where the legend of the colours is shown.
     """
     if data.startswith(PNG):
-        return [leak for part in _png_parts(data) for leak in ([part] if isinstance(part, str) else _search(part, key))]
+        return [
+            leak
+            for part in _png_parts(data)
+            for leak in ([part] if isinstance(part, str) else _search(part, key))
+        ]
     return _search(data, key, labels)
 
 
@@ -47,7 +52,8 @@ def study_leaks(folder: Path, study: Study, key: Key) -> list[str]:
     found = [
         f"{path.relative_to(folder)}: {leak}"
         for path in files
-        for leak in find_leaks(path.name.encode() + b"\n", key, labels=True) + find_leaks(path.read_bytes(), key)
+        for leak in find_leaks(path.name.encode() + b"\n", key, labels=True)
+        + find_leaks(path.read_bytes(), key)
     ]
     stored = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     without_texts = json.dumps({name: part for name, part in stored.items() if name != "texts"})
@@ -66,7 +72,8 @@ def _search(data: bytes, key: Key, labels: bool = False) -> list[str]:
 
 
 def _names(key: Key) -> list[str]:
-    return [*key.methods, *key.methods.values(), *dict.fromkeys(item.case_id for item in key.items.values())]
+    cases = dict.fromkeys(item.case_id for item in key.items.values())
+    return [*key.methods, *key.methods.values(), *(case for case in cases if len(case) >= CASE_LENGTH)]
 
 
 def _digests(key: Key) -> Iterator[tuple[str, str]]:
@@ -89,11 +96,13 @@ def _decoded(data: bytes) -> Iterator[bytes]:
 
 def _base64(word: bytes) -> bytes:
     bare = word.rstrip(b"=")
-    return base64.b64decode(bare + b"=" * (-len(bare) % 4), altchars=b"-_" if set(bare) & set(b"-_") else None)
+    return base64.b64decode(
+        bare + b"=" * (-len(bare) % 4), altchars=b"-_" if set(bare) & set(b"-_") else None
+    )
 
 
 def _png_parts(data: bytes) -> Iterator[str | bytes]:
-    """A leak for every chunk that holds no pixels and for bytes after the end; contents of the former to be searched."""
+    """A leak for each chunk without pixels and for bytes after the end, and their contents, to be searched."""
     place = len(PNG)
     while place < len(data):
         length, kind = struct.unpack(">I4s", data[place : place + 8])
@@ -120,7 +129,9 @@ def _inflated(body: bytes) -> Iterator[bytes]:
 
 def _telling_order(folder: Path, study: Study, stored: dict) -> list[str]:
     """Items in the order in which they were made would tell their methods; so would the times of their files."""
-    found = [] if list(stored["items"]) == sorted(stored["items"]) else [f"{STUDY}: items are not sorted by id"]
+    found = (
+        [] if list(stored["items"]) == sorted(stored["items"]) else [f"{STUDY}: items are not sorted by id"]
+    )
     files = sorted((folder / IMAGES).iterdir())
     times = [file.stat().st_ctime_ns for file in files]
     if times != sorted(times):
@@ -139,4 +150,6 @@ def _telling_pictures(folder: Path, study: Study) -> list[str]:
         for part, name in (("original", item.original), ("overlay", item.overlay)):
             picture = Image.open(BytesIO((folder / IMAGES / name).read_bytes()))
             kinds.setdefault(part, set()).add((picture.format, picture.mode, picture.size))
-    return [f"{IMAGES}: {part} pictures differ in format or size" for part, kind in kinds.items() if len(kind) > 1]
+    return [
+        f"{IMAGES}: {part} pictures differ in format or size" for part, kind in kinds.items() if len(kind) > 1
+    ]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from reader_study import assembly, extend, files, links, material, texts
 from reader_study.blind import study_leaks
 from reader_study.files import Key, Study
-from reader_study.orders import draw_orders
+from reader_study.orders import draw_orders, middle_third
 from utils import runs
 from utils.errors import UserError
 
@@ -41,6 +41,7 @@ def create(cfg: DictConfig) -> Path:
 def build(folder: Path, cfg: DictConfig) -> Study:
     """Draw, render and write everything into `folder`."""
     settings = cfg.study.create
+    check_settings(cfg)
     methods = {name: settings.names.get(name, name) for name in settings.methods}
     home = Path(settings.compare or runs.latest(cfg.paths.runs, "cycle_am_small", "phantom") / "compare")
     source = material.read_material(home, list(methods))
@@ -49,7 +50,7 @@ def build(folder: Path, cfg: DictConfig) -> Study:
     )
 
     nonce, now = secrets.token_hex(32), datetime.now(UTC).replace(microsecond=0)
-    rng = assembly.generator(cfg.seed, nonce)
+    rng = assembly.generator(f"seed {cfg.seed}", nonce)
     counts = (settings.benign, settings.malignant)
     drawn = material.draw_cases(source, counts, rng)
     repeated = material.draw_repeats(counts, settings.repeats, rng)
@@ -77,6 +78,23 @@ def build(folder: Path, cfg: DictConfig) -> Study:
     links.write_links(folder, links.make_tokens([*study.readers, links.COORDINATOR]), settings.url)
     check_blind(folder, study, key)
     return study
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Raise UserError for numbers of which no study can be made."""
+    settings = cfg.study.create
+    least = {"benign": 0, "malignant": 0, "repeats": 0, "readers": 1, "size": 64}
+    for name, value in least.items():
+        if settings[name] < value:
+            raise UserError(f"study.create.{name}={settings[name]} must be at least {value}; raise it")
+    lesions = settings.benign + settings.malignant
+    most = len(range(lesions)[middle_third(lesions)])
+    if settings.repeats > most:
+        raise UserError(
+            f"study.create.repeats={settings.repeats}: of {lesions} lesions at most {most} can be repeated"
+        )
+    if len(set(settings.methods)) < max(2, len(settings.methods)) or not lesions:
+        raise UserError("a study needs lesions and at least two different methods; set study.create.methods")
 
 
 def check_blind(folder: Path, study: Study, key: Key) -> None:

@@ -16,7 +16,7 @@ def add_readers(folder: Path, count: int, url: str) -> Study:
     key = files.read_key(folder / files.KEY, study)
     there = len(study.readers)
     ids, repeated = questions(study, key)
-    rng = assembly.generator(there, key.nonce)
+    rng = assembly.generator(f"readers from {there}", key.nonce)
     waiting = there % len(VARIANTS)  # the partner of an odd last reader comes first
     orders = draw_orders(waiting + count, len(ids) - len(repeated), len(key.methods), repeated, rng)
     added = assembly.make_readers(orders[waiting:], ids, there + 1)

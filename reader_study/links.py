@@ -34,7 +34,10 @@ def write_links(folder: Path, tokens: dict[str, str], url: str) -> Path:
     """Write `sealed/links.csv` and `access.json` for readers and the coordinator. Only their owner may read them."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"study.create.url={url} is no address; give e.g. https://study.example.org")
-    rows = [{"reader": name, "url": f"{url.rstrip('/')}/s/{token}", "token": token} for name, token in tokens.items()]
+    rows = [
+        {"reader": name, "url": f"{url.rstrip('/')}/s/{token}", "token": token}
+        for name, token in tokens.items()
+    ]
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()

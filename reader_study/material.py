@@ -53,7 +53,9 @@ def read_material(folder: Path, methods: Sequence[str]) -> Material:
     absent = [name for name in methods if name not in maps]
     if absent:
         there = ", ".join(sorted(maps.keys() - {"case_id"}))
-        raise UserError(f"{folder / MAPS} has no maps of {absent[0]}; there are {there}: study.create.methods")
+        raise UserError(
+            f"{folder / MAPS} has no maps of {absent[0]}; there are {there}: study.create.methods"
+        )
     if not np.array_equal(maps["case_id"], pictures["case_id"]):
         raise UserError(f"{MAPS} and {PICTURES} in {folder} hold different cases; run `{COMMAND}` again")
     p = pictures["p_malignant"].astype(np.float64)
@@ -87,10 +89,7 @@ def draw_cases(material: Material, counts: Sequence[int], rng: np.random.Generat
 
 
 def draw_repeats(counts: Sequence[int], repeats: int, rng: np.random.Generator) -> list[int]:
-    """Which of the drawn cases (places, the benign first) are shown again: benign and malignant by turns.
-
-    Raises UserError for more than the middle third of the questions can hold.
-    """
+    """Which of the drawn cases (places, the benign first) are shown again: benign and malignant by turns."""
     benign, malignant = (rng.permutation(count).tolist() for count in counts)
     queues = [benign, [counts[0] + place for place in malignant]]
     longest = max(counts, default=0)

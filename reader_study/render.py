@@ -1,7 +1,8 @@
 """The pictures of a study: the same rule for every method, and nothing in the file but the pixels.
 
 Each map is drawn in units of its own case: full colour at the 99th percentile of |map|, because the methods' units
-(logits, grey values) have nothing in common. CycleAM's R is drawn as it is, as in the paper's figure 6.
+(logits, grey values) have nothing in common. Opacity is proportional to |map|, so that noise around 0 is not
+enlarged for anybody. CycleAM's R is drawn as it is, as in the paper's figure 6.
 """
 
 from __future__ import annotations
@@ -39,6 +40,6 @@ def _png(values: np.ndarray) -> bytes:
     """PNG of values in [0, 1], without any metadata."""
     stream = BytesIO()
     Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)).save(
-        stream, "png", compress_level=9
+        stream, "png", compress_level=6
     )
     return stream.getvalue()

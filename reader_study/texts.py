@@ -42,11 +42,15 @@ def _check(file: Path, texts: Mapping[str, str], pattern: Mapping[str, str], nam
         if not texts.get(key, "").strip():
             raise UserError(f"{file} has no text {key}; add it as in {TEXTS / PATTERN_LANGUAGE}.yaml")
         if _placeholders(texts[key]) != _placeholders(model):
-            raise UserError(f"{file}: {key} must hold {_listed(model)}, as in {PATTERN_LANGUAGE}.yaml; mend it")
+            raise UserError(
+                f"{file}: {key} must hold {_listed(model)}, as in {PATTERN_LANGUAGE}.yaml; mend it"
+            )
     for key, text in texts.items():
         named = [name for name in names if naming(name).search(text)]
         if named:
-            raise UserError(f"{file}: {key} names the method '{named[0]}'; readers must not know it, reword it")
+            raise UserError(
+                f"{file}: {key} names the method '{named[0]}'; readers must not know it, reword it"
+            )
 
 
 def _placeholders(text: str) -> set[str]:
