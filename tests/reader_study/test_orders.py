@@ -1,6 +1,7 @@
 """Orders: Williams squares counted by hand, balance over readers and questions, mirrored variants, late repeats."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ def rng(seed=0):
 
 
 def neighbours(rows):
-    return Counter(pair for row in rows for pair in zip(row, row[1:], strict=False))
+    return Counter(pair for row in rows for pair in pairwise(row))
 
 
 @pytest.mark.parametrize("methods", [2, 3, 4, 5, 6])

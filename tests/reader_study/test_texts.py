@@ -41,7 +41,7 @@ def test_another_language_is_one_file(tmp_path):
     [
         (lambda one: one["criteria"].pop("image_quality"), "no text criteria.image_quality.name"),
         (lambda one: one["buttons"].update(next=" "), "no text buttons.next"),
-        (lambda one: one["item"].update(progress="Lesion {n}"), r"item.progress must hold \{k\}, \{n\}, \{of\}, \{total\}"),
+        (lambda one: one["item"].update(progress="Lesion {n}"), r"progress must hold \{k\}, \{n\}, \{of\}, \{total\}"),
         (lambda one: one.update(title="A {"), "title must hold no"),
         (lambda one: one.update(footer="Made by Deep-Taylor."), "footer names the method 'deep_taylor'"),
         (lambda one: one["consent"]["paragraphs"].append("(LRP)"), "consent.paragraphs names the method"),
