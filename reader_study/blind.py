@@ -37,13 +37,13 @@ def find_leaks(data: bytes, key: Key, labels: bool = False) -> list[str]:
     Args:
         labels: the words for benign and malignant count too; leave it out where the legend of the colours is shown.
     """
-    if data.startswith(PNG):
-        return [
-            leak
-            for part in _png_parts(data)
-            for leak in ([part] if isinstance(part, str) else _search(part, key))
-        ]
-    return _search(data, key, labels)
+    if not data.startswith(PNG):
+        return _search(data, key, labels)
+    found = []
+    for name, body in _beside_pixels(data):
+        found.append(f"the PNG has {name}")
+        found += [leak for part in (body, *_inflated(body)) for leak in _search(part, key, labels)]
+    return found
 
 
 def study_leaks(folder: Path, study: Study, key: Key) -> list[str]:
@@ -101,21 +101,18 @@ def _base64(word: bytes) -> bytes:
     )
 
 
-def _png_parts(data: bytes) -> Iterator[str | bytes]:
-    """A leak for each chunk without pixels and for bytes after the end, and their contents, to be searched."""
+def _beside_pixels(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Chunks of a PNG file that hold no pixels, and bytes after its end: what it is, and the content."""
     place = len(PNG)
     while place < len(data):
         length, kind = struct.unpack(">I4s", data[place : place + 8])
-        body = data[place + 8 : place + 8 + length]
         if kind not in PIXELS:
-            yield f"PNG chunk {kind.decode(errors='replace')}"
-            yield body
-            yield from _inflated(body)
+            yield f"a chunk {kind.decode(errors='replace')}", data[place + 8 : place + 8 + length]
         place += 12 + length
-        if kind == b"IEND" and place < len(data):
-            yield "bytes after the end of the PNG"
-            yield data[place:]
-            return
+        if kind == b"IEND":
+            break
+    if data[place:]:
+        yield "bytes after its end", data[place:]
 
 
 def _inflated(body: bytes) -> Iterator[bytes]:

@@ -21,8 +21,8 @@ def add_readers(folder: Path, count: int, url: str) -> Study:
     orders = draw_orders(waiting + count, len(ids) - len(repeated), len(key.methods), repeated, rng)
     added = assembly.make_readers(orders[waiting:], ids, there + 1)
     study = replace(study, readers={**study.readers, **added})
-    links.write_links(folder, links.read_tokens(folder) | links.make_tokens(added), url)
     files.write_study(folder, study)
+    links.write_links(folder, links.make_tokens(added), url)
     return study
 
 

@@ -31,29 +31,31 @@ def make_tokens(names: Iterable[str]) -> dict[str, str]:
 
 
 def write_links(folder: Path, tokens: dict[str, str], url: str) -> Path:
-    """Write `sealed/links.csv` and `access.json` for readers and the coordinator. Only their owner may read them."""
+    """Add links of readers and the coordinator to `sealed/links.csv` and their hashes to `access.json`.
+
+    Only their owner may read the files. What they hold already stays; links may have been renewed or revoked.
+    Raises UserError where `url` is no address.
+    """
     if not url.startswith(("http://", "https://")):
         raise UserError(f"study.create.url={url} is no address; give e.g. https://study.example.org")
-    rows = [
-        {"reader": name, "url": f"{url.rstrip('/')}/s/{token}", "token": token}
-        for name, token in tokens.items()
-    ]
+    rows = [(name, f"{url.rstrip('/')}/s/{token}", token) for name, token in tokens.items()]
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    links = folder / LINKS
+    _write_private(links, (_text(links) or ",".join(COLUMNS) + "\n") + text.getvalue())
+
+    access = json.loads(_text(folder / ACCESS) or '{"readers": {}}')
     hashes = {name: hashed(token) for name, token in tokens.items()}
-    access = {COORDINATOR: hashes.pop(COORDINATOR), "readers": hashes}
-    write_text(folder / ACCESS, json.dumps(access, indent=1) + "\n").chmod(0o600)
-    links = write_text(folder / LINKS, text.getvalue())
-    links.chmod(0o600)
+    if COORDINATOR in hashes:
+        access[COORDINATOR] = hashes.pop(COORDINATOR)
+    access["readers"] |= hashes
+    _write_private(folder / ACCESS, json.dumps(access, indent=1) + "\n")
     return links
 
 
-def read_tokens(folder: Path) -> dict[str, str]:
-    """Tokens by reader, of `sealed/links.csv`. Raises UserError where it is absent."""
-    file = folder / LINKS
-    if not file.is_file():
-        raise UserError(f"there is no {file}; put the coordinator's copy back")
-    with file.open(newline="") as stream:
-        return {row["reader"]: row["token"] for row in csv.DictReader(stream)}
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _write_private(file: Path, text: str) -> None:
+    write_text(file, text).chmod(0o600)

@@ -57,11 +57,11 @@ def test_blind_data_is_blind(data):
         (hashlib.md5(b"LIDC-IDRI-0001-1-2").hexdigest().encode(), "digest of LIDC-IDRI-0001-1-2"),
         (b'{"item": "a", "label": 1}', "label"),
         (b"label='malignant'", "label"),
-        (commented("nothing"), "PNG chunk tEXt"),
+        (commented("nothing"), "a chunk tEXt"),
         (commented("by cycle_am"), "names cycle_am"),
         (commented("made by cycle_am " * 9, packed=True), "names cycle_am"),
         (picture() + b"cycle_am", "names cycle_am"),
-        (picture() + b"0", "bytes after the end"),
+        (picture() + b"0", "bytes after its end"),
         (picture()[:-12] + struct.pack(">I4s7s", 7, b"tIME", bytes(7)) + bytes(4) + picture()[-12:], "tIME"),
     ],
 )

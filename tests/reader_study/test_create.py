@@ -244,15 +244,22 @@ def test_readers_can_be_added(tmp_path):
     write_comparison(tmp_path / "compare")
     folder = create(configured(tmp_path, "study.create.readers=3"))
     before, key = opened(folder)
-    tokens = links.read_tokens(folder)
+    links_before = (folder / files.LINKS).read_text()
+    access = json.loads((folder / links.ACCESS).read_text())
+    access["readers"]["r01"] = links.hashed("renewed")
+    (folder / links.ACCESS).write_text(json.dumps(access))
     create(configured(tmp_path, "study.create.add_readers=5"))
     after, same = opened(folder)
     assert same == key
     assert list(after.readers) == [f"r{number:02d}" for number in range(1, 9)]
     assert [reader.variant for reader in after.readers.values()] == ["A", "B"] * 4
     assert {name: after.readers[name] for name in before.readers} == before.readers
-    assert links.read_tokens(folder).items() >= tokens.items()
-    assert len(json.loads((folder / links.ACCESS).read_text())["readers"]) == 8
+    assert (folder / files.LINKS).read_text().startswith(links_before)
+    tokens = {row["reader"]: row["token"] for row in csv.DictReader((folder / files.LINKS).open())}
+    assert list(tokens) == ["r01", "r02", "r03", "coordinator", "r04", "r05", "r06", "r07", "r08"]
+    hashes = {name: links.hashed(token) for name, token in tokens.items()} | access["readers"]
+    stored = json.loads((folder / links.ACCESS).read_text())
+    assert stored == {"coordinator": hashes.pop("coordinator"), "readers": hashes}
     added = [reader for name, reader in after.readers.items() if name not in before.readers]
     assert len({json.dumps(reader.questions) for reader in added}) == 5
     for reader in added:
