@@ -46,12 +46,19 @@ def _plain_axes(axes) -> None:
     axes.tick_params(labelsize=9)
 
 
+def tint(strength: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """(H, W, 4) in [0, 1]: red where `strength` in [-1, 1] is positive, blue where negative, and opacity as
+    |strength| to the `power`."""
+    strength = np.clip(strength, -1, 1)[..., None]
+    colour = np.where(strength > 0, VIVID_RED, VIVID_BLUE)
+    return np.concatenate([colour, 0.8 * np.abs(strength) ** power], -1)
+
+
 def overlay(image: np.ndarray, relevance: np.ndarray, scale: float = RELEVANCE_SCALE) -> np.ndarray:
     """(H, W, 3) in [0, 1]: the image in grey, R laid over it in red or blue, the more opaque the larger
     |R|."""
-    strength = np.clip(relevance / scale, -1, 1)[..., None]
-    colour = np.where(strength > 0, VIVID_RED, VIVID_BLUE)
-    opacity = 0.8 * np.sqrt(np.abs(strength))
+    tinted = tint(relevance / scale, power=0.5)
+    colour, opacity = tinted[..., :3], tinted[..., 3:]
     mixed = np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
     return np.clip(mixed, 0, 1)  # rounding may leave the range by 1e-8, which matplotlib warns of
 

@@ -4,6 +4,7 @@ missing values.
 
 from __future__ import annotations
 
+import enum
 import inspect
 import operator
 import os
@@ -21,6 +22,17 @@ from utils.errors import UserError
 
 SKIPPED = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 SCALARS = (bool, int, float, str)
+
+
+class Action(enum.Enum):
+    """What `python study.py action=` takes."""
+
+    create = "create"
+    serve = "serve"
+    export = "export"
+    analyse = "analyse"
+    plan = "plan"
+    simulate = "simulate"
 
 
 @dataclass
@@ -56,6 +68,18 @@ class EvaluateSchema(TrainSchema):
     evaluation: Any = None
 
 
+@dataclass
+class StudySchema:
+    """Types of the top level of conf/study.yaml."""
+
+    action: Action = MISSING
+    name: str = "study"
+    dir: str = MISSING
+    seed: int = 0
+    study: Any = None
+    paths: Any = None
+
+
 def register() -> None:
     """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
 
@@ -69,6 +93,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
+    ConfigStore.instance().store(name="study_schema", node=StudySchema)
 
 
 def _best_precision(accelerator: str) -> str:

@@ -1,0 +1,34 @@
+"""The double-blind reader study: who is asked, how, and what the answers say.
+
+python study.py action=create      draw cases, render every method's maps alike, seal the key
+python study.py action=serve       the readers' web page
+python study.py action=export      the answers so far, as a CSV with a checksum
+python study.py action=analyse     tables, tests and one HTML report; from ratings=FILE.csv too
+python study.py action=plan        how many readers and cases for a wanted effect
+python study.py action=simulate    synthetic readers, to rehearse a study from end to end
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import hydra
+from omegaconf import DictConfig
+
+from utils import entry
+from utils.config import register
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="study")
+def main(cfg: DictConfig) -> None:
+    """Run one action; print the folder or file of its results last."""
+    # Heavy imports come after --help and the check of the configuration.
+    name = cfg.action.value
+    action = getattr(importlib.import_module(f"reader_study.{name}"), name)
+    print(entry.run(action, cfg), flush=True)
+
+
+if __name__ == "__main__":
+    main()
