@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,6 +122,8 @@ def staged(folder: Path) -> Iterator[Path]:
         os.rename(stage, folder)  # refuses a folder that was filled in the meantime
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        with suppress(OSError):  # holds other studies, or the new one
+            folder.parent.rmdir()
 
 
 def summary(folder: Path, study: Study) -> str:

@@ -39,8 +39,11 @@ def user_error(error: BaseException | None) -> UserError | None:
 
 
 def discard(run_dir: Path) -> None:
-    """Remove the folder of a run that failed before it had anything worth keeping."""
-    if run_dir.is_dir() and all(entry.name in WORTHLESS for entry in run_dir.iterdir()):
+    """Remove the folder of a run that failed before it had anything worth keeping.
+
+    Only a folder that Hydra made for the run (it holds `.hydra`): an evaluation runs in the user's own.
+    """
+    if (run_dir / ".hydra").is_dir() and all(entry.name in WORTHLESS for entry in run_dir.iterdir()):
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
