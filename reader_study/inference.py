@@ -1,0 +1,269 @@
+"""Tests and effect sizes: pairs of methods, all methods at once, a mixed model, the variants of the questionnaire.
+
+The unit is the reader: each test but the mixed model takes the readers' means over the cases. Every function says what
+it cannot compute by NaN, never by a number that looks like one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import statsmodels.formula.api as smf
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import gammaln
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+from evaluation.bootstrap import LEVEL
+from evaluation.paired import holm
+
+NAN = float("nan")
+EXACT_UP_TO = 25  # readers: beyond, the normal approximation of Wilcoxon's test is as good
+#: Random effects of the mixed models: name -> patsy formula of each variance component.
+INTERCEPTS = {"reader": "0 + C(reader)", "case": "0 + C(case)"}
+INTERACTIONS = INTERCEPTS | {
+    "reader x method": "0 + C(reader):C(method)",
+    "case x method": "0 + C(case):C(method)",
+}
+MODELS = {"random intercepts": INTERCEPTS, "with interactions": INTERACTIONS}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """First against second of N pairs. `difference` first minus second with its t interval; `p` of t(N - 1), the
+    degrees of a paired t; `p_paper` of t(N - 2), as the paper states it; `w` and `p_wilcoxon` of the signed-rank
+    test; `d` Cohen's d of the differences (mean over their SD) and `g` the same without small-sample bias (Hedges),
+    with its exact interval from the non-central t; `rank_biserial` from -1 to 1."""
+
+    n: int
+    difference: float
+    ci_low: float
+    ci_high: float
+    t: float
+    p: float
+    p_paper: float
+    w: float
+    p_wilcoxon: float
+    d: float
+    g: float
+    g_low: float
+    g_high: float
+    rank_biserial: float
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> Paired:
+    """Compare two methods by the means (R,) of the same readers; a reader with a NaN is left out of the pair.
+
+    Where all differences are equal, t and the effect sizes have no value; where all are 0, p is 1.
+    """
+    differences = np.asarray(first, float) - np.asarray(second, float)
+    differences = differences[np.isfinite(differences)]
+    n = len(differences)
+    if n < 2:
+        mean = float(differences[0]) if n else NAN
+        return Paired(n, mean, *[NAN] * 11)
+    mean, spread = float(differences.mean()), float(differences.std(ddof=1))
+    w, p_wilcoxon, rank_biserial = signed_rank(differences)
+    if spread <= 1e-12 * max(1.0, abs(mean)):  # rounding leaves a spread of 1e-17 of equal differences
+        p = 1.0 if abs(mean) <= 1e-12 else NAN
+        return Paired(n, mean, mean, mean, NAN, p, p, w, p_wilcoxon, NAN, NAN, NAN, NAN, rank_biserial)
+    error = spread / np.sqrt(n)
+    t, margin = mean / error, error * stats.t.ppf((1 + LEVEL) / 2, n - 1)
+    d, unbiased = mean / spread, hedges_factor(n - 1)
+    low, high = (limit / np.sqrt(n) * unbiased for limit in noncentral_limits(t, n - 1))
+    return Paired(
+        n, mean, mean - margin, mean + margin, t, two_sided(t, n - 1), two_sided(t, n - 2),
+        w, p_wilcoxon, d, d * unbiased, low, high, rank_biserial,
+    )  # fmt: skip
+
+
+def two_sided(t: float, degrees: float) -> float:
+    """Two-sided p of t; NaN without degrees of freedom."""
+    return float(2 * stats.t.sf(abs(t), degrees)) if degrees > 0 else NAN
+
+
+def signed_rank(differences: np.ndarray) -> tuple[float, float, float]:
+    """Wilcoxon's W (the smaller sum of ranks), two-sided p, and the rank-biserial correlation; zeros are left out.
+
+    Exact also with ties (all sign patterns of the ranks) up to `EXACT_UP_TO` differences. (NaN, 1, 0) of zeros only.
+    """
+    # Means of integers that are equal on paper differ by 1e-16 in a computer and would not be seen as ties.
+    rounded = np.round(differences, 9)
+    rounded = rounded[rounded != 0]
+    if not len(rounded):
+        return NAN, 1.0, 0.0
+    placed = stats.rankdata(np.abs(rounded))
+    positive, total = placed[rounded > 0].sum(), placed.sum()
+    if len(rounded) > EXACT_UP_TO:
+        p = float(stats.wilcoxon(rounded, method="asymptotic").pvalue)
+    else:
+        p = _exact_signed_rank(placed, positive)
+    return float(min(positive, total - positive)), p, float((2 * positive - total) / total)
+
+
+def _exact_signed_rank(placed: np.ndarray, positive: float) -> float:
+    """Two-sided p by counting the sums of all subsets of the ranks; doubled, so that ties at half count."""
+    doubled = np.rint(2 * placed).astype(int)
+    ways = np.zeros(doubled.sum() + 1)
+    ways[0] = 1
+    for rank in doubled:
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    smaller = int(min(2 * positive, doubled.sum() - 2 * positive) + 0.5)
+    return float(min(1.0, 2 * ways[: smaller + 1].sum() / ways.sum()))
+
+
+def hedges_factor(degrees: int) -> float:
+    """What Cohen's d is multiplied by to be unbiased (Hedges 1981); NaN with a single degree of freedom."""
+    if degrees < 2:
+        return NAN
+    return float(np.exp(gammaln(degrees / 2) - gammaln((degrees - 1) / 2)) / np.sqrt(degrees / 2))
+
+
+def noncentral_limits(t: float, degrees: int, level: float = LEVEL) -> tuple[float, float]:
+    """Both non-centralities under which `t` is just at the end of its `level` interval."""
+    reach = 10 + 4 * abs(t)  # far enough on either side for any number of degrees from 2 on
+    return tuple(
+        _root(lambda nc, share=share: stats.nct.cdf(t, degrees, nc) - share, t - reach, t + reach)
+        for share in ((1 + level) / 2, (1 - level) / 2)
+    )
+
+
+def _root(function, low: float, high: float) -> float:
+    try:
+        return float(brentq(function, low, high))
+    except (ValueError, RuntimeError):  # a t so large that the non-central distribution has no digits left
+        return NAN
+
+
+def pairwise(means: np.ndarray, methods: Sequence[str], criteria: Sequence[str]) -> pd.DataFrame:
+    """Every pair of methods in every criterion: means (R, M, K) -> one row a pair, Holm-corrected over the pairs of
+    the criterion (`p_holm` of t(N - 1), `p_wilcoxon_holm`); the first method's pairs come first."""
+    pairs = list(combinations(range(len(methods)), 2))
+    parts = []
+    for k, criterion in enumerate(criteria):
+        rows = pd.DataFrame(
+            {"criterion": criterion, "first": methods[i], "second": methods[j]}
+            | asdict(paired(means[:, i, k], means[:, j, k]))
+            for i, j in pairs
+        )
+        rows["p_holm"] = holm(rows["p"].to_numpy())
+        rows["p_wilcoxon_holm"] = holm(rows["p_wilcoxon"].to_numpy())
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+def friedman(means: np.ndarray) -> dict[str, float]:
+    """Friedman's test of M methods over readers' means (R, M), and Kendall's W (0 to 1: do readers rank alike?).
+
+    Corrected for ties. Readers with a NaN are left out (`n` counts the others). NaN for fewer than three methods, where
+    the test is not defined, or where no reader tells any methods apart.
+    """
+    complete = np.round(means[np.isfinite(means).all(1)], 9)  # see signed_rank
+    n, methods = complete.shape
+    found = {"n": n, "degrees": methods - 1, "chi2": NAN, "p": NAN, "kendall_w": NAN}
+    if n < 2 or methods < 3 or (complete == complete[:, :1]).all():
+        return found
+    chi2, p = stats.friedmanchisquare(*complete.T)
+    return found | {"chi2": float(chi2), "p": float(p), "kendall_w": float(chi2 / (n * (methods - 1)))}
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A linear mixed model of one criterion. effects: one row a method but the reference (difference from it,
+    standard error, interval, z, p). components: variance of each random effect and `residual`. problem: why the fit
+    is not to be trusted, in words; empty where it is."""
+
+    model: str
+    effects: pd.DataFrame
+    components: Mapping[str, float]
+    n: int
+    problem: str = ""
+
+
+def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random intercepts") -> Mixed:
+    """Scores (R, C, M), NaN left out, by REML: method fixed, against the first; reader and case crossed and random.
+
+    model: a key of MODELS. Random intercepts alone take every reader to see the same differences between methods, and
+    so understate the error of these differences where readers disagree; `with interactions` does not.
+    """
+    data = _long(scores)
+    components = MODELS[model]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # One group for all, so that readers and cases can cross.
+            fit = smf.mixedlm(
+                "score ~ C(method)", data, groups="all", vc_formula=dict(components), re_formula="0"
+            ).fit(reml=True)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        return Mixed(model, pd.DataFrame(), {}, len(data), f"could not be fitted ({error})")
+    variances = dict(zip(sorted(components), map(float, fit.vcomp), strict=True))
+    names = [f"C(method)[T.{m}]" for m in range(1, len(methods))]
+    limits = fit.conf_int(1 - LEVEL).loc[names].to_numpy()
+    effects = pd.DataFrame(
+        {
+            "method": list(methods[1:]),
+            "difference": fit.params[names].to_numpy(),
+            "error": fit.bse[names].to_numpy(),
+            "ci_low": limits[:, 0],
+            "ci_high": limits[:, 1],
+            "z": fit.tvalues[names].to_numpy(),
+            "p": fit.pvalues[names].to_numpy(),
+        }
+    )
+    return Mixed(
+        model, effects, variances | {"residual": float(fit.scale)}, len(data), _problem(fit, caught, effects)
+    )
+
+
+def _long(scores: np.ndarray) -> pd.DataFrame:
+    reader, case, method = (index.ravel() for index in np.indices(scores.shape))
+    data = pd.DataFrame({"score": scores.ravel(), "reader": reader, "case": case, "method": method, "all": 0})
+    return data.dropna()
+
+
+def _problem(fit, caught: Sequence[warnings.WarningMessage], effects: pd.DataFrame) -> str:
+    if not fit.converged:
+        return "did not converge"
+    if not np.isfinite(effects["error"]).all():
+        return "has no standard errors"
+    at_bound = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
+    return "a variance is at its bound of 0, or the fit is not a clear optimum" if at_bound else ""
+
+
+def variant_differences(
+    means: np.ndarray, variants: np.ndarray | None, methods: Sequence[str], criteria: Sequence[str]
+) -> pd.DataFrame:
+    """Readers of one variant against those of the other: means (R, M, K), variants (R,) -> one row a method and
+    criterion, by the two-sample t-test of equal variances, t(N - 2), Holm-corrected over all rows.
+
+    Empty where there are not exactly two variants. t is NaN where the readers of both variants do not vary.
+    """
+    if variants is None or len(np.unique(variants)) != 2:
+        return pd.DataFrame()
+    first, second = (means[variants == one] for one in np.unique(variants))
+    rows = pd.DataFrame(
+        {"criterion": criterion, "method": method} | _two_sample(first[:, m, k], second[:, m, k])
+        for k, criterion in enumerate(criteria)
+        for m, method in enumerate(methods)
+    )
+    rows["p_holm"] = holm(rows["p"].to_numpy())
+    return rows
+
+
+def _two_sample(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+    count = len(first) + len(second)
+    row = {"n": count, "degrees": count - 2, "difference": NAN, "t": NAN, "p": NAN}
+    if not len(first) or not len(second):
+        return row
+    row["difference"] = float(first.mean() - second.mean())
+    if count > 2 and max(np.ptp(first), np.ptp(second)) > 1e-9:
+        t, p = stats.ttest_ind(first, second)
+        row |= {"t": float(t), "p": float(p)}
+    return row
