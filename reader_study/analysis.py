@@ -186,7 +186,7 @@ def _phi_tests(ratings: Ratings, phi: factor.GeneralFactor | None) -> pd.DataFra
 
 def _mixed_effects(one: Analysis) -> pd.DataFrame:
     parts = [
-        fit.effects.assign(criterion=criterion, model=fit.model, problem=fit.problem)
+        fit.effects.assign(criterion=criterion, model=fit.model, converged=fit.converged)
         for criterion, fits in one.mixed.items()
         for fit in fits
         if len(fit.effects)
@@ -196,7 +196,13 @@ def _mixed_effects(one: Analysis) -> pd.DataFrame:
 
 def _mixed_variances(one: Analysis) -> pd.DataFrame:
     return pd.DataFrame(
-        {"criterion": criterion, "model": fit.model, "n": fit.n, "problem": fit.problem}
+        {
+            "criterion": criterion,
+            "model": fit.model,
+            "n": fit.n,
+            "converged": fit.converged,
+            "remark": fit.remark,
+        }
         | dict(fit.components)
         for criterion, fits in one.mixed.items()
         for fit in fits

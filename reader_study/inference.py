@@ -17,7 +17,7 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import gammaln
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
+from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from evaluation.bootstrap import LEVEL
 from evaluation.paired import holm
@@ -175,33 +175,40 @@ def friedman(means: np.ndarray) -> dict[str, float]:
 @dataclass(frozen=True)
 class Mixed:
     """A linear mixed model of one criterion. effects: one row a method but the reference (difference from it,
-    standard error, interval, z, p). components: variance of each random effect and `residual`. problem: why the fit
-    is not to be trusted, in words; empty where it is."""
+    standard error, interval, z, p); empty where there is no fit. components: variance of each random effect and
+    `residual`. remark: what is to be known of the fit, in words; empty where nothing is."""
 
     model: str
     effects: pd.DataFrame
     components: Mapping[str, float]
     n: int
-    problem: str = ""
+    converged: bool
+    remark: str = ""
 
 
 def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random intercepts") -> Mixed:
     """Scores (R, C, M), NaN left out, by REML: method fixed, against the first; reader and case crossed and random.
 
     model: a key of MODELS. Random intercepts alone take every reader to see the same differences between methods, and
-    so understate the error of these differences where readers disagree; `with interactions` does not.
+    so understate the error of these differences where readers disagree; `with interactions` does not. z is taken as
+    normal, without a correction for few readers.
     """
     data = _long(scores)
     components = MODELS[model]
+    if data["case"].nunique() < 2:
+        return Mixed(model, pd.DataFrame(), {}, len(data), False, "needs two or more cases")
+    # One group for all, so that readers and cases can cross.
+    options = {"groups": "all", "vc_formula": dict(components), "re_formula": "0"}
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            # One group for all, so that readers and cases can cross.
-            fit = smf.mixedlm(
-                "score ~ C(method)", data, groups="all", vc_formula=dict(components), re_formula="0"
-            ).fit(reml=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is asked of the fit itself, below
+            # Gradient methods stop at points that are no optimum when a variance is near 0; Powell's does not.
+            fit = smf.mixedlm("score ~ C(method)", data, **options).fit(
+                reml=True, method=["powell"], start_params=_start(scores, sorted(components))
+            )
+            errors = fit.bse
     except (np.linalg.LinAlgError, ValueError) as error:
-        return Mixed(model, pd.DataFrame(), {}, len(data), f"could not be fitted ({error})")
+        return Mixed(model, pd.DataFrame(), {}, len(data), False, f"could not be fitted ({error})")
     variances = dict(zip(sorted(components), map(float, fit.vcomp), strict=True))
     names = [f"C(method)[T.{m}]" for m in range(1, len(methods))]
     limits = fit.conf_int(1 - LEVEL).loc[names].to_numpy()
@@ -209,15 +216,51 @@ def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random
         {
             "method": list(methods[1:]),
             "difference": fit.params[names].to_numpy(),
-            "error": fit.bse[names].to_numpy(),
+            "error": errors[names].to_numpy(),
             "ci_low": limits[:, 0],
             "ci_high": limits[:, 1],
             "z": fit.tvalues[names].to_numpy(),
             "p": fit.pvalues[names].to_numpy(),
         }
     )
-    return Mixed(
-        model, effects, variances | {"residual": float(fit.scale)}, len(data), _problem(fit, caught, effects)
+    variances["residual"] = float(fit.scale)
+    converged = bool(fit.converged) and bool(np.isfinite(effects["error"]).all())
+    return Mixed(model, effects, variances, len(data), converged, _remark(converged, variances))
+
+
+def mean_squares(scores: np.ndarray) -> dict[str, float]:
+    """Variances of reader, case, both by method, and residual, from the mean squares of complete scores (R, C, M), by
+    the expected ones of `with interactions`; where a factor has one level, NaN. They may be negative."""
+    readers, cases, methods = scores.shape
+    grand = scores.mean()
+    reader, case, method = (scores.mean(axes) - grand for axes in ((1, 2), (0, 2), (0, 1)))
+    by_reader = scores.mean(1) - grand - reader[:, None] - method
+    by_case = scores.mean(0) - grand - case[:, None] - method
+    left = scores - scores.mean(1)[:, None] - scores.mean(0)[None] + scores.mean((0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_reader = cases * methods * (reader**2).sum() / np.float64(readers - 1)
+        of_case = readers * methods * (case**2).sum() / np.float64(cases - 1)
+        of_reader_method = cases * (by_reader**2).sum() / np.float64((readers - 1) * (methods - 1))
+        of_case_method = readers * (by_case**2).sum() / np.float64((cases - 1) * (methods - 1))
+        residual = (left**2).sum() / np.float64(methods * (readers - 1) * (cases - 1))
+    return {
+        "reader": (of_reader - of_reader_method) / (cases * methods),
+        "case": (of_case - of_case_method) / (readers * methods),
+        "reader x method": (of_reader_method - residual) / cases,
+        "case x method": (of_case_method - residual) / readers,
+        "residual": residual,
+    }
+
+
+def _start(scores: np.ndarray, components: Sequence[str]) -> MixedLMParams:
+    """Where the search begins: the variances by mean squares, a missing score taken as its method's mean."""
+    means = np.nanmean(scores, axis=(0, 1))
+    found = mean_squares(np.where(np.isfinite(scores), scores, means))
+    residual = found["residual"] if found["residual"] > 0 else 1.0
+    ratios = np.array([found[name] for name in components]) / residual
+    return MixedLMParams.from_components(
+        fe_params=np.r_[means[0], means[1:] - means[0]],
+        vcomp=np.maximum(np.nan_to_num(ratios), 1e-3),  # at 0 the search could not leave it
     )
 
 
@@ -227,13 +270,11 @@ def _long(scores: np.ndarray) -> pd.DataFrame:
     return data.dropna()
 
 
-def _problem(fit, caught: Sequence[warnings.WarningMessage], effects: pd.DataFrame) -> str:
-    if not fit.converged:
-        return "did not converge"
-    if not np.isfinite(effects["error"]).all():
-        return "has no standard errors"
-    at_bound = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
-    return "a variance is at its bound of 0, or the fit is not a clear optimum" if at_bound else ""
+def _remark(converged: bool, variances: Mapping[str, float]) -> str:
+    if not converged:
+        return "did not converge; its numbers are not to be used"
+    none = [name for name, value in variances.items() if value < 1e-3 * variances["residual"]]
+    return f"no variance of {' and '.join(none)} found" if none else ""
 
 
 def variant_differences(
