@@ -125,19 +125,29 @@ def hedges_factor(degrees: int) -> float:
 
 
 def noncentral_limits(t: float, degrees: int, level: float = LEVEL) -> tuple[float, float]:
-    """Both non-centralities under which `t` is just at the end of its `level` interval."""
-    reach = 10 + 4 * abs(t)  # far enough on either side for any number of degrees from 2 on
-    return tuple(
-        _root(lambda nc, share=share: stats.nct.cdf(t, degrees, nc) - share, t - reach, t + reach)
-        for share in ((1 + level) / 2, (1 - level) / 2)
-    )
+    """Both non-centralities under which `t` is just at the end of its `level` interval; NaN where the distribution
+    cannot be computed there (t of hundreds)."""
+    low, high = (_noncentrality(t, degrees, share) for share in ((1 + level) / 2, (1 - level) / 2))
+    return low, high
 
 
-def _root(function, low: float, high: float) -> float:
+def _noncentrality(t: float, degrees: int, share: float) -> float:
+    """The non-centrality whose distribution function at `t` is `share`."""
+
+    def excess(nc: float) -> float:
+        found = stats.nct.cdf(t, degrees, nc)
+        if not np.isfinite(
+            found
+        ):  # scipy fails at single points far from t, where it is 1 below t and 0 above
+            found = float(nc < t)
+        return found - share
+
+    reach = 10 + 4 * abs(t)  # far enough on either side for any number of degrees
     try:
-        return float(brentq(function, low, high))
-    except (ValueError, RuntimeError):  # a t so large that the non-central distribution has no digits left
+        root = float(brentq(excess, t - reach, t + reach))
+    except ValueError:
         return NAN
+    return root if abs(excess(root)) < 1e-6 else NAN
 
 
 def pairwise(means: np.ndarray, methods: Sequence[str], criteria: Sequence[str]) -> pd.DataFrame:
@@ -174,7 +184,7 @@ def friedman(means: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Mixed:
-    """A linear mixed model of one criterion. effects: one row a method but the reference (difference from it,
+    """A linear mixed model of one criterion. effects: one row a method but the first (first less method,
     standard error, interval, z, p); empty where there is no fit. components: variance of each random effect and
     `residual`. remark: what is to be known of the fit, in words; empty where nothing is."""
 
@@ -215,11 +225,11 @@ def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random
     effects = pd.DataFrame(
         {
             "method": list(methods[1:]),
-            "difference": fit.params[names].to_numpy(),
+            "difference": -fit.params[names].to_numpy(),
             "error": errors[names].to_numpy(),
-            "ci_low": limits[:, 0],
-            "ci_high": limits[:, 1],
-            "z": fit.tvalues[names].to_numpy(),
+            "ci_low": -limits[:, 1],
+            "ci_high": -limits[:, 0],
+            "z": -fit.tvalues[names].to_numpy(),
             "p": fit.pvalues[names].to_numpy(),
         }
     )

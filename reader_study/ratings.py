@@ -6,7 +6,7 @@ A rating that was asked for and not given is NaN in the array and named in `Rati
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,7 +179,7 @@ def assemble(
         UserError: see above; also for fewer than two readers or methods with ratings.
     """
     table = _checked(table, low, high)
-    chosen = list(dict.fromkeys(table["criterion"])) if criteria is None else list(criteria)
+    chosen = _in_order(table["criterion"], paper.CRITERIA) if criteria is None else list(criteria)
     table = table[table["criterion"].isin(chosen)]
     asked = _everything(table) if asked is None else _checked(asked, low, high)
     given = table[table["rating"].notna()]
@@ -285,10 +285,14 @@ def _everything(table: pd.DataFrame) -> pd.DataFrame:
 def _ordered_methods(found: Sequence[str], names: Mapping[str, str] | None, reference: str) -> dict[str, str]:
     """id -> name of the methods that were asked about: the reference first, where it is among them."""
     order = paper.METHODS if names is None else names
-    known = [name for name in order if name in found]
-    rest = [name for name in found if name not in order]
-    ordered = sorted([*known, *rest], key=lambda name: name != reference)
+    ordered = sorted(_in_order(found, order), key=lambda name: name != reference)
     return {name: order.get(name, name) for name in ordered}
+
+
+def _in_order(found: Iterable[str], order: Iterable[str]) -> list[str]:
+    """What was found, each once: first what is in `order`, in that order, then the rest as it appears."""
+    found = dict.fromkeys(found)
+    return list(dict.fromkeys([*(name for name in order if name in found), *found]))
 
 
 def _array(rows: pd.DataFrame, axes: Sequence[Sequence[str]]) -> np.ndarray:

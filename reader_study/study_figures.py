@@ -24,7 +24,7 @@ def ratings_by_method(path: Path, one: Analysis) -> Path:
     (right, where labels are known). Above centred, below z-adjusted. Boxes: answers; dots and lines: mean and CI."""
     apart = len(one.by_label) > 0
     width = WIDTH if apart else 0.62 * WIDTH
-    canvas, axes = _canvas(width, 6.4, nrows=2, ncols=1 + apart, sharey="row", squeeze=False)
+    canvas, axes = _canvas(width, 6.4, nrows=2, ncols=1 + apart, sharex="col", sharey="row", squeeze=False)
     for line, scale in zip(axes, ("centred", "z_adjusted"), strict=True):
         _boxes(line[0], one, scale)
         line[0].set_ylabel(tables.SCALES[scale].title, fontsize=9)
@@ -36,11 +36,8 @@ def ratings_by_method(path: Path, one: Analysis) -> Path:
         for colour, name in ((BENIGN, "benign"), (MALIGNANT, "malignant")):
             axes[0, 1].plot([], [], "o-", color=colour, label=name)
         axes[0, 1].legend(frameon=False, fontsize=9, loc="upper right")
-    handles = [
-        axes[0, 0].plot([], [], "s", color=colour, label=name)[0]
-        for colour, name in zip(_colours(one), one.ratings.names, strict=True)
-    ]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    for axis in axes[-1]:
+        _name_places(axis, one)
     return _save(_marked(canvas, one), path)
 
 
@@ -125,7 +122,7 @@ def _boxes(axis, one: Analysis, scale: str) -> None:
     for k, m, criterion, method, place in _places(one):
         _box(axis, values[:, :, m, k], place, colours[m])
         _mean(axis, one.mean(scale, criterion, method), place, ACCENT)
-    _criteria_axis(axis, one)
+    _level(axis)
 
 
 def _by_label(axis, one: Analysis, scale: str) -> None:
@@ -134,11 +131,26 @@ def _by_label(axis, one: Analysis, scale: str) -> None:
         for label, colour in ((0, BENIGN), (1, MALIGNANT)):
             if (criterion, method, label) in rows.index:
                 _mean(axis, rows.loc[(criterion, method, label)], place + 0.4 * label - 0.2, colour)
-    _criteria_axis(axis, one)
-    initials = [(place, one.ratings.methods[method]) for _, _, _, method, place in _places(one)]
-    axis.set_xticks([place for place, _ in initials], [name for _, name in initials], minor=True)
-    axis.tick_params(which="minor", labelrotation=90, labelsize=7, length=2)
-    axis.tick_params(which="major", pad=52, length=0)
+    _level(axis)
+
+
+def _level(axis) -> None:
+    axis.axhline(0, color=PLAIN, lw=0.7, ls=":")
+    axis.tick_params(axis="x", which="both", length=0)
+    _plain_axes(axis)
+
+
+def _name_places(axis, one: Analysis) -> None:
+    """The methods' names under their places, the criteria's below these."""
+    methods = len(one.ratings.methods)
+    centres = [k * (methods + GAP) + (methods - 1) / 2 for k in range(len(one.ratings.criteria))]
+    axis.set_xticks(
+        [place for *_, place in _places(one)], one.ratings.names * len(centres), rotation=90, fontsize=8
+    )
+    below = axis.secondary_xaxis("bottom")
+    below.set_xticks(centres, [name.replace(" ", "\n") for name in one.ratings.criterion_names], fontsize=9)
+    below.tick_params(length=0, pad=12 + 5.5 * max(map(len, one.ratings.names)))
+    below.spines[:].set_visible(False)
 
 
 def _box(axis, values: np.ndarray, place: float, colour) -> None:
@@ -156,11 +168,3 @@ def _box(axis, values: np.ndarray, place: float, colour) -> None:
 def _mean(axis, row: pd.Series, place: float, colour) -> None:
     axis.plot([place, place], [row["ci_low"], row["ci_high"]], color=colour, lw=2, solid_capstyle="round")
     axis.plot(place, row["mean"], "o", color=colour, ms=4.5)
-
-
-def _criteria_axis(axis, one: Analysis) -> None:
-    methods = len(one.ratings.methods)
-    centres = [k * (methods + GAP) + (methods - 1) / 2 for k in range(len(one.ratings.criteria))]
-    axis.set_xticks(centres, [name.replace(" ", "\n") for name in one.ratings.criterion_names])
-    axis.axhline(0, color=PLAIN, lw=0.7, ls=":")
-    _plain_axes(axis)

@@ -16,7 +16,10 @@ from reader_study.analysis import Analysis
 from reader_study.words import bounded
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-STARS_NOTE = "Paired t-test against {reference}, t(N−1) = t({degrees}), uncorrected: * p < .05, ** p < .01, *** p < .001."
+STARS_NOTE = (
+    "Paired t-test against {reference}, t(N−1) = t({degrees}), uncorrected: "
+    "* p < .05, ** p < .01, *** p < .001."
+)
 LEAD = (
     "Readers who did not know which method made which image rated explanations of the same lesions. Which method "
     "do they prefer, by how much, and do they agree?"
@@ -141,19 +144,20 @@ def _figure7(one: Analysis, folder: Path) -> Section:
 def _tests(one: Analysis) -> Section:
     r = one.ratings
     text = [
-        "Raw ratings; N readers' means, paired. p stands twice: by t(N−1), the degrees of freedom of a paired "
-        "t-test, and by t(N−2), as the paper states it. Holm's correction and Wilcoxon's test take all pairs of "
-        "methods of a criterion. g: Hedges' g of the differences, with its exact 95 % interval. r: matched-pairs "
-        "rank-biserial correlation. All pairs, and the same for adjusted ratings and ranks, are in tests.csv.",
+        f"Raw ratings, {r.names[0]} less each other method; readers' means, paired. p stands twice: by t(N−1) = "
+        f"t({len(r.readers) - 1}), the degrees of freedom of a paired t-test, and by t(N−2), as the paper states "
+        "it. Holm's correction and Wilcoxon's test take all pairs of methods of a criterion. g: Hedges' g of the "
+        "differences, with its exact 95 % interval. r: matched-pairs rank-biserial correlation. All pairs, and "
+        "the same for adjusted ratings and ranks, are in tests.csv.",
     ]
     n = len(r.readers)
     columns = [
         "Difference",
         "t",
-        f"p, t(N−1) = t({n - 1})",
-        f"p, t(N−2) = t({n - 2})",
+        f"p, t({n - 1})",
+        f"p, t({n - 2})",
         "p, Holm",
-        "Wilcoxon p, Holm",
+        "Wilcoxon, Holm",
         "g",
         "r",
     ]
@@ -163,7 +167,7 @@ def _tests(one: Analysis) -> Section:
             _test_row(other, one.test("raw", criterion, method))
             for method, other in list(r.methods.items())[1:]
         ]
-        found.append(Table([f"{words.capital(name)}: {r.names[0]} against", *columns], rows))
+        found.append(Table([words.capital(name), *columns], rows))
     friedman = [
         [
             name,
@@ -206,33 +210,38 @@ def _mixed(one: Analysis) -> Section:
         "and case × method the conclusion is on other readers and other cases. Where the two disagree, the "
         "second is the one to believe. z is normal, without a correction for few readers.",
     ]
+    named = list(zip(r.criteria, r.criterion_names, strict=True))
     found = []
-    for model in inference.MODELS:
-        rows = []
-        for criterion, name in zip(r.criteria, r.criterion_names, strict=True):
-            fit = next(fit for fit in one.mixed[criterion] if fit.model == model)
-            rows += _mixed_rows(name, fit, r.methods)
-        found.append(Table([f"Model {model}", "Method", "Difference", "z", "p", "Variances", "Remark"], rows))
+    for place, model in enumerate(inference.MODELS):
+        fits = [(name, one.mixed[criterion][place]) for criterion, name in named]
+        rows = [row for name, fit in fits for row in _mixed_rows(name, fit, r.methods)]
+        found.append(Table([f"Model {model}", f"{r.names[0]} less", "Difference", "z", "p"], rows))
+    for place, (model, components) in enumerate(inference.MODELS.items()):
+        shown = [*components, "residual"]
+        rows = [
+            [
+                name,
+                *(number(fit.components.get(key, math.nan), 3) for key in shown),
+                fit.remark or "converged",
+            ]
+            for name, fit in ((name, one.mixed[criterion][place]) for criterion, name in named)
+        ]
+        found.append(Table([f"Variances {model}", *shown, "Fit"], rows))
     return Section("Mixed-effects models", text, found)
 
 
 def _mixed_rows(name: str, fit: inference.Mixed, methods: Mapping[str, str]) -> list[list[str]]:
     if not fit.converged:
-        return [[name, MISSING, MISSING, MISSING, MISSING, MISSING, fit.remark]]
-    variances = ", ".join(
-        f"{key.replace(' x ', ' × ')} {number(value, 2)}" for key, value in fit.components.items()
-    )
+        return [[name, *[MISSING] * 4]]
     return [
         [
-            name if first else "",
+            name if i == 0 else "",
             methods[row.method],
             _cell(row.difference, row.ci_low, row.ci_high),
             number(row.z, 2),
             _p(row.p),
-            variances if first else "",
-            (fit.remark.replace(" x ", " × ") or "converged") if first else "",
         ]
-        for first, row in zip([True, *[False] * len(fit.effects)], fit.effects.itertuples(), strict=False)
+        for i, row in enumerate(fit.effects.itertuples())
     ]
 
 
@@ -273,25 +282,17 @@ def _repeats(one: Analysis) -> Table:
     rows = [
         [
             row["criterion"].replace("_", " "),
-            row["reader"],
             str(row["pairs"]),
             number(row["mean_difference"], 2),
             f"{100 * row['equal']:.0f} %" if row["pairs"] else MISSING,
             bounded(row["kappa"]),
             bounded(row["icc"]),
         ]
-        for _, row in one.repeats.iterrows()
+        for _, row in one.repeats[one.repeats["reader"] == "all"].iterrows()
     ]
-    columns = [
-        "Of a reader with himself",
-        "Reader",
-        "Pairs",
-        "Mean |difference|",
-        "Equal",
-        "Weighted κ",
-        "ICC(2,1)",
-    ]
-    return Table(columns, rows, "Items shown twice. κ with quadratic weights.")
+    columns = ["Within readers", "Pairs", "Mean |difference|", "Equal", "Weighted κ", "ICC(2,1)"]
+    note = "Items shown twice, all readers together; each reader: repeats.csv. κ with quadratic weights."
+    return Table(columns, rows, note)
 
 
 def _variants(one: Analysis) -> Section:
@@ -416,19 +417,15 @@ def _beside_the_paper(one: Analysis) -> Section | None:
     published = {"raw": paper.RAW, "centred": paper.ADJUSTED, "rank": paper.RANKS}
     found = []
     for scale, table in published.items():
-        columns, rows = [tables.SCALES[scale].title], []
-        for name in r.criterion_names:
-            columns += [f"{words.capital(name)}: here", "paper"]
+        rows = []
         for method, name in r.methods.items():
-            cells = [name]
-            for criterion in r.criteria:
-                row, cell = one.mean(scale, criterion, method), table[method][criterion]
-                cells += [
-                    _cell(row["mean"], row["answers_low"], row["answers_high"]),
-                    _cell(cell.mean, cell.low, cell.high),
-                ]
-            rows.append(cells)
-        found.append(Table(columns, rows))
+            here = [one.mean(scale, criterion, method) for criterion in r.criteria]
+            rows.append(
+                [name, *(_cell(row["mean"], row["answers_low"], row["answers_high"]) for row in here)]
+            )
+            cells = [table[method][criterion] for criterion in r.criteria]
+            rows.append([f"{name}, published", *(_cell(cell.mean, cell.low, cell.high) for cell in cells)])
+        found.append(Table([tables.SCALES[scale].title, *r.criterion_names], rows))
     text = [
         "Intervals here are of the kind that the paper's appear to be, so that the two compare: percentiles of "
         f"the mean of {len(r.readers)} answers (as many as readers) drawn from all. They say how much a few "

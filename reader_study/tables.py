@@ -60,7 +60,7 @@ SCALES = {
     "raw": Scale("Raw rating (the paper's Table 2)", lambda scores: scores),
     "centred": Scale("Centred, as in the paper's Table 3", centred),
     "z_adjusted": Scale("z-adjusted, as in the paper's text", z_adjusted),
-    "rank": Scale("Rank per criterion and question (the paper's Table 4)", ranks, lower_is_better=True),
+    "rank": Scale("Rank in a question (the paper's Table 4)", ranks, lower_is_better=True),
 }
 
 

@@ -182,7 +182,7 @@ def _mixed(one: Analysis, criterion: str) -> str:
         return f"{capital(model)} {fit.remark.split(';')[0]}."
     names = one.ratings.methods
     found = [
-        f"{number(-row.difference, 2)} from {names[row.method]}, {within(-row.ci_high, -row.ci_low)}"
+        f"{number(row.difference, 2)} from {names[row.method]}, {within(row.ci_low, row.ci_high)}"
         for row in fit.effects.itertuples()
     ]
     return f"In {model}, {one.ratings.names[0]} differed by {'; by '.join(found)}."
@@ -208,16 +208,16 @@ def _agreement(one: Analysis) -> str:
         own = one.repeats[one.repeats["reader"] == "all"]
         text += (
             " On items shown again, readers differed from their first rating by a mean of "
-            f"{_per_criterion(one, own['mean_difference'])} points; weighted κ was "
+            f"{_per_criterion(one, own['mean_difference'], form=number)} points; weighted κ was "
             f"{_per_criterion(one, own['kappa'])}."
         )
     return text
 
 
-def _per_criterion(one: Analysis, values: Iterable[float], digits: int = 2) -> str:
+def _per_criterion(one: Analysis, values: Iterable[float], digits: int = 2, form=bounded) -> str:
     """`.64 (intuitive validity), .59 (semantic meaningfulness) and .56 (image quality)`."""
     named = zip(values, one.ratings.criterion_names, strict=True)
-    return listed([f"{bounded(value, digits)} ({name})" for value, name in named])
+    return listed([f"{form(value, digits)} ({name})" for value, name in named])
 
 
 def _questionnaire(one: Analysis) -> str:
@@ -227,11 +227,13 @@ def _questionnaire(one: Analysis) -> str:
     first, second = np.unique(one.ratings.variants)
     found = rows[rows["p_holm"] < SIGNIFICANT]
     if not len(found):
-        low, high = bounded(rows["p"].min(), 3), bounded(rows["p"].max(), 3)
+        low, high, corrected = (
+            bounded(p, 3) for p in (rows["p"].min(), rows["p"].max(), rows["p_holm"].min())
+        )
         return (
-            f"Between the variants {first} and {second} of the questionnaire no significant difference was found "
-            f"for any method and criterion (two-sample t-tests, uncorrected p from {low} to {high}, all corrected "
-            f"p ≥ {bounded(rows['p_holm'].min(), 3)})."
+            f"Between the variants {first} and {second} of the questionnaire no significant difference was found for "
+            f"any method and criterion (two-sample t-tests, uncorrected p from {low} to {high}, lowest corrected "
+            f"p = {corrected})."
         )
     names = one.ratings.methods
     described = [
