@@ -23,7 +23,6 @@ from evaluation.bootstrap import LEVEL
 from evaluation.paired import holm
 
 NAN = float("nan")
-EXACT_UP_TO = 25  # readers: beyond, the normal approximation of Wilcoxon's test is as good
 #: Random effects of the mixed models: name -> patsy formula of each variance component.
 INTERCEPTS = {"reader": "0 + C(reader)", "case": "0 + C(case)"}
 INTERACTIONS = INTERCEPTS | {
@@ -42,18 +41,18 @@ class Paired:
 
     n: int
     difference: float
-    ci_low: float
-    ci_high: float
-    t: float
-    p: float
-    p_paper: float
-    w: float
-    p_wilcoxon: float
-    d: float
-    g: float
-    g_low: float
-    g_high: float
-    rank_biserial: float
+    ci_low: float = NAN
+    ci_high: float = NAN
+    t: float = NAN
+    p: float = NAN
+    p_paper: float = NAN
+    w: float = NAN
+    p_wilcoxon: float = NAN
+    d: float = NAN
+    g: float = NAN
+    g_low: float = NAN
+    g_high: float = NAN
+    rank_biserial: float = NAN
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
@@ -65,21 +64,32 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     differences = differences[np.isfinite(differences)]
     n = len(differences)
     if n < 2:
-        mean = float(differences[0]) if n else NAN
-        return Paired(n, mean, *[NAN] * 11)
+        return Paired(n, float(differences[0]) if n else NAN)
     mean, spread = float(differences.mean()), float(differences.std(ddof=1))
     w, p_wilcoxon, rank_biserial = signed_rank(differences)
     if spread <= 1e-12 * max(1.0, abs(mean)):  # rounding leaves a spread of 1e-17 of equal differences
         p = 1.0 if abs(mean) <= 1e-12 else NAN
-        return Paired(n, mean, mean, mean, NAN, p, p, w, p_wilcoxon, NAN, NAN, NAN, NAN, rank_biserial)
+        return Paired(n, mean, p=p, p_paper=p, w=w, p_wilcoxon=p_wilcoxon, rank_biserial=rank_biserial)
     error = spread / np.sqrt(n)
     t, margin = mean / error, error * stats.t.ppf((1 + LEVEL) / 2, n - 1)
     d, unbiased = mean / spread, hedges_factor(n - 1)
     low, high = (limit / np.sqrt(n) * unbiased for limit in noncentral_limits(t, n - 1))
     return Paired(
-        n, mean, mean - margin, mean + margin, t, two_sided(t, n - 1), two_sided(t, n - 2),
-        w, p_wilcoxon, d, d * unbiased, low, high, rank_biserial,
-    )  # fmt: skip
+        n,
+        mean,
+        ci_low=mean - margin,
+        ci_high=mean + margin,
+        t=t,
+        p=two_sided(t, n - 1),
+        p_paper=two_sided(t, n - 2),
+        w=w,
+        p_wilcoxon=p_wilcoxon,
+        d=d,
+        g=d * unbiased,
+        g_low=low,
+        g_high=high,
+        rank_biserial=rank_biserial,
+    )
 
 
 def two_sided(t: float, degrees: float) -> float:
@@ -90,7 +100,7 @@ def two_sided(t: float, degrees: float) -> float:
 def signed_rank(differences: np.ndarray) -> tuple[float, float, float]:
     """Wilcoxon's W (the smaller sum of ranks), two-sided p, and the rank-biserial correlation; zeros are left out.
 
-    Exact also with ties (all sign patterns of the ranks) up to `EXACT_UP_TO` differences. (NaN, 1, 0) of zeros only.
+    Exact over all sign patterns, also with ties. (NaN, 1, 0) of zeros only.
     """
     # Means of integers that are equal on paper differ by 1e-16 in a computer and would not be seen as ties.
     rounded = np.round(differences, 9)
@@ -99,22 +109,21 @@ def signed_rank(differences: np.ndarray) -> tuple[float, float, float]:
         return NAN, 1.0, 0.0
     placed = stats.rankdata(np.abs(rounded))
     positive, total = placed[rounded > 0].sum(), placed.sum()
-    if len(rounded) > EXACT_UP_TO:
-        p = float(stats.wilcoxon(rounded, method="asymptotic").pvalue)
-    else:
-        p = _exact_signed_rank(placed, positive)
+    p = _exact_signed_rank(placed, min(positive, total - positive))
     return float(min(positive, total - positive)), p, float((2 * positive - total) / total)
 
 
-def _exact_signed_rank(placed: np.ndarray, positive: float) -> float:
-    """Two-sided p by counting the sums of all subsets of the ranks; doubled, so that ties at half count."""
-    doubled = np.rint(2 * placed).astype(int)
-    ways = np.zeros(doubled.sum() + 1)
-    ways[0] = 1
+def _exact_signed_rank(placed: np.ndarray, smaller: float) -> float:
+    """Two-sided p: twice the share of sign patterns whose positive ranks add up to `smaller` or less."""
+    doubled = np.rint(2 * placed).astype(int)  # ties have ranks at half
+    share = np.zeros(doubled.sum() + 1)  # of the sign patterns so far, by the sum of their positive ranks
+    share[0] = 1
     for rank in doubled:
-        ways[rank:] = ways[rank:] + ways[:-rank]
-    smaller = int(min(2 * positive, doubled.sum() - 2 * positive) + 0.5)
-    return float(min(1.0, 2 * ways[: smaller + 1].sum() / ways.sum()))
+        with_it = np.roll(
+            share, rank
+        )  # what is rolled over the end is 0: no sum is larger than that of all ranks
+        share = (share + with_it) / 2
+    return float(min(1.0, 2 * share[: round(2 * smaller) + 1].sum()))
 
 
 def hedges_factor(degrees: int) -> float:

@@ -42,32 +42,33 @@ def ratings_by_method(path: Path, one: Analysis) -> Path:
 
 
 def criteria_tree(path: Path, one: Analysis) -> Path | None:
-    """Figure 8: Pearson matrix of the criteria below the dendrogram of their distances 1 - r; None where a correlation
-    is undefined or there is one criterion."""
+    """Figure 8: dendrogram of the criteria by their distances 1 - r, and their Pearson matrix in the same order; None
+    where a correlation is undefined or there is one criterion."""
     links = factor.tree(one.correlations)
     if links is None:
         return None
-    names = one.ratings.criterion_names
-    side = 2.2 + 1.15 * len(names)
-    canvas, (above, below) = _canvas(side, side + 0.6, nrows=2, height_ratios=(1, 2.4))
-    drawn = dendrogram(links, ax=above, color_threshold=0, above_threshold_color=ACCENT, no_labels=True)
-    # scipy puts leaf i at 5 + 10 i; the matrix below has its column i at i.
-    above.set_xlim(0, 10 * len(names))
-    above.set_ylabel("1 − r", fontsize=9)
-    above.spines["bottom"].set_visible(False)
-    _plain_axes(above)
+    names = [name.replace(" ", "\n") for name in one.ratings.criterion_names]
+    height = 1.6 + 0.75 * len(names)
+    canvas, (left, right) = _canvas(WIDTH, height, ncols=2, width_ratios=(1, 1.5))
+    drawn = dendrogram(
+        links, ax=left, orientation="left", color_threshold=0, above_threshold_color=ACCENT, no_labels=True
+    )
+    # scipy puts leaf i at 5 + 10 i from the bottom; row i of the matrix lies i from the top.
+    left.set_ylim(10 * len(names), 0)
+    left.set_xlabel("1 − r", fontsize=9)
+    left.spines["left"].set_visible(False)
+    _plain_axes(left)
     order = drawn["leaves"]
     matrix = one.correlations[np.ix_(order, order)]
-    below.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    right.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     for i, j in np.ndindex(matrix.shape):
         dark = abs(matrix[i, j]) > 0.6
         text = f"{matrix[i, j]:.3f}".replace("-", "−")
-        below.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if dark else "black")
-    wrapped = [names[i].replace(" ", "\n") for i in order]
-    below.set_xticks(range(len(names)), wrapped, fontsize=9)
-    below.set_yticks(range(len(names)), wrapped, fontsize=9)
-    below.tick_params(length=0)
-    below.spines[:].set_visible(False)
+        right.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if dark else "black")
+    right.set_xticks(range(len(names)), [names[i] for i in order], fontsize=9)
+    right.set_yticks(range(len(names)), [names[i] for i in order], fontsize=9)
+    right.tick_params(length=0)
+    right.spines[:].set_visible(False)
     return _save(_marked(canvas, one), path)
 
 
@@ -149,7 +150,7 @@ def _name_places(axis, one: Analysis) -> None:
     )
     below = axis.secondary_xaxis("bottom")
     below.set_xticks(centres, [name.replace(" ", "\n") for name in one.ratings.criterion_names], fontsize=9)
-    below.tick_params(length=0, pad=12 + 5.5 * max(map(len, one.ratings.names)))
+    below.tick_params(length=0, pad=8 + 4.8 * max(map(len, one.ratings.names)))
     below.spines[:].set_visible(False)
 
 

@@ -146,9 +146,9 @@ def _tests(one: Analysis) -> Section:
     text = [
         f"Raw ratings, {r.names[0]} less each other method; readers' means, paired. p stands twice: by t(N−1) = "
         f"t({len(r.readers) - 1}), the degrees of freedom of a paired t-test, and by t(N−2), as the paper states "
-        "it. Holm's correction and Wilcoxon's test take all pairs of methods of a criterion. g: Hedges' g of the "
-        "differences, with its exact 95 % interval. r: matched-pairs rank-biserial correlation. All pairs, and "
-        "the same for adjusted ratings and ranks, are in tests.csv.",
+        "it. The next, and that of Wilcoxon's signed-rank test, are corrected by Holm over all pairs of methods "
+        "of a criterion. g: Hedges' g of the differences, with its exact 95 % interval. r: matched-pairs "
+        "rank-biserial correlation. All pairs, and the same for adjusted ratings and ranks, are in tests.csv.",
     ]
     n = len(r.readers)
     columns = [
@@ -157,7 +157,7 @@ def _tests(one: Analysis) -> Section:
         f"p, t({n - 1})",
         f"p, t({n - 2})",
         "p, Holm",
-        "Wilcoxon, Holm",
+        "Wilcoxon",
         "g",
         "r",
     ]
@@ -226,8 +226,14 @@ def _mixed(one: Analysis) -> Section:
             ]
             for name, fit in ((name, one.mixed[criterion][place]) for criterion, name in named)
         ]
-        found.append(Table([f"Variances {model}", *shown, "Fit"], rows))
+        found.append(
+            Table([f"Variances {model}", *(key.replace(" x ", " × ") for key in shown), "Fit"], rows)
+        )
     return Section("Mixed-effects models", text, found)
+
+
+def _fit(fit: inference.Mixed) -> str:
+    return "converged" if fit.converged else fit.remark
 
 
 def _mixed_rows(name: str, fit: inference.Mixed, methods: Mapping[str, str]) -> list[list[str]]:
@@ -339,7 +345,7 @@ def _labels(one: Analysis) -> Section:
                 _p(test["p_holm"]),
             ]
         )
-    columns = ["Raw rating", "Method", "Benign", "Malignant", "Malignant − benign", "p, t(N−1)", "p, Holm"]
+    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p, t(N−1)", "p, Holm"]
     return Section(
         title,
         tables=[Table(columns, rows, "Readers' means, paired; the interval of the difference is that of t.")],
