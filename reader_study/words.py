@@ -23,10 +23,7 @@ COUNTS = (
     "seven",
     "eight",
     "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+)  # figures from 10, as the APA
 SIMULATED = "[Simulated data: no reader has seen an image.]"
 
 

@@ -43,11 +43,11 @@ def test_z_values_of_each_case_have_mean_0_and_spread_1():
 
 def test_centred_means_are_raw_means_less_the_mean_of_the_methods():
     ratings = assemble(trial_table(trial_scores()))
-    found = tables.means(ratings, resamples=50).set_index(["scale", "criterion", "method"])["mean"]
+    found = tables.means(ratings, resamples=50).groupby(["scale", "criterion"])["mean"]
     for criterion in ratings.criteria:
-        raw, centred = found["raw", criterion], found["centred", criterion]
+        raw, centred, rank = (found.get_group((scale, criterion)) for scale in ("raw", "centred", "rank"))
         assert centred.to_numpy() == pytest.approx((raw - raw.mean()).to_numpy())
-        assert found["rank", criterion].sum() == pytest.approx(10)
+        assert rank.sum() == pytest.approx(10)
 
 
 def test_mean_and_interval_over_readers_by_hand():
@@ -75,7 +75,7 @@ def test_published_intervals_are_as_wide_as_those_of_as_many_answers_as_readers(
 
 
 def test_interval_over_readers_covers_the_mean_of_all_readers():
-    """A percentile bootstrap of eight readers is somewhat too narrow, as the report says: near .90 where .95 is meant."""
+    """With eight readers it is somewhat too narrow, as the report says: near .90 where .95 is meant."""
     rng = np.random.default_rng(0)
     hits = []
     for seed in range(300):
