@@ -222,7 +222,7 @@ def _mixed(one: Analysis) -> Section:
             [
                 name,
                 *(number(fit.components.get(key, math.nan), 3) for key in shown),
-                fit.remark or "converged",
+                "converged" if fit.converged else fit.remark,
             ]
             for name, fit in ((name, one.mixed[criterion][place]) for criterion, name in named)
         ]
@@ -230,10 +230,6 @@ def _mixed(one: Analysis) -> Section:
             Table([f"Variances {model}", *(key.replace(" x ", " × ") for key in shown), "Fit"], rows)
         )
     return Section("Mixed-effects models", text, found)
-
-
-def _fit(fit: inference.Mixed) -> str:
-    return "converged" if fit.converged else fit.remark
 
 
 def _mixed_rows(name: str, fit: inference.Mixed, methods: Mapping[str, str]) -> list[list[str]]:
@@ -442,11 +438,7 @@ def _beside_the_paper(one: Analysis) -> Section | None:
 
 def _arithmetic() -> Section:
     """What the published numbers say of how they were computed."""
-    columns = [
-        "Criterion",
-        "Mean of Table 2",
-        *(f"{name}: raw − mean / Table 3" for name in paper.METHODS.values()),
-    ]
+    columns = ["Raw less mean / Table 3", "Mean of Table 2", *paper.METHODS.values()]
     rows = []
     for criterion, name in paper.CRITERIA.items():
         mean = float(np.mean([paper.RAW[m][criterion].mean for m in paper.METHODS]))

@@ -33,6 +33,18 @@ def planted():
     )
 
 
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pictures are drawn but not laid out and rendered, which takes most of the time."""
+
+    def save(_, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1)).save(path)
+        return path
+
+    monkeypatch.setattr(study_figures, "_save", save)
+
+
 def config(*overrides):
     register()
     with initialize(version_base="1.3", config_path="../../conf"):
@@ -175,12 +187,14 @@ def with_gaps(scores):
         "gaps",
     ],
 )
+@pytest.mark.usefixtures("small_pictures")
 def test_degenerate_studies_are_told(one, said, tmp_path):
     report = write(one(), tmp_path, {}).read_text()
     assert said in report
     assert not NAN.search((tmp_path / "results.txt").read_text())
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_gaps_are_in_a_file_by_name(tmp_path):
     write(degenerate(4, 6, 3, change=with_gaps), tmp_path, {})
     missing = pd.read_csv(tmp_path / "missing.csv")
@@ -217,6 +231,7 @@ def test_a_key_of_another_study_is_refused(tmp_path):
     assert not (tmp_path / "analysis").exists()
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_a_plain_csv_is_analysed_beside_itself(tmp_path):
     file = tmp_path / "mine.csv"
     trial_table(trial_scores(readers=3, cases=3)).to_csv(file, index=False)
