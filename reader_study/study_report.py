@@ -109,7 +109,7 @@ def _tables(one: Analysis) -> Section:
         "readers, the same cases). With few readers such an interval is somewhat too narrow.",
         "Two adjustments stand side by side: the paper describes z-normalisation and its Table 3 shows centring. "
         "Centring takes the same number off all methods, so it leaves their differences and every t as they are "
-        "in raw ratings.",
+        "in raw ratings, but for missing answers.",
     ]
     note = STARS_NOTE.format(reference=reference, degrees=degrees)
     found = []
