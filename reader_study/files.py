@@ -138,7 +138,7 @@ def write_key(folder: Path, key: Key) -> Path:
 
 def read_key(file: Path, study: Study) -> Key:
     """Read the key of `study`. Raises UserError where it is absent, broken or the key of another study."""
-    content = _read(file, "the coordinator's key file: study.key=PATH")
+    content = _read(file, "the coordinator's key file: study.analyse.key=PATH")
     try:
         content["items"] = {name: KeyItem(**item) for name, item in content["items"].items()}
         key = Key(**content)
