@@ -62,7 +62,7 @@ def published(preference: float = PREFERENCE) -> Model:
 
 @cache
 def as_stated() -> Model:
-    """The model with so strong preferences that the published t comes out over the *readers' means*, as t(N - 2) has it.
+    """Preferences so strong that the published t comes out over the *readers' means*, as its t(N - 2) has it.
 
     The worst case for planning. Its inter-observer correlation falls far below the published one.
     """
@@ -143,6 +143,5 @@ def _model(spread: np.ndarray, shared: np.ndarray, correlation: np.ndarray, pref
 
 
 def _paper_design(model: Model) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    panel = Panel()
-    return ratings(model, rng, STUDIES, panel, balanced(paper.LESIONS))
+    panel, labels = Panel.of(paper.READERS), balanced(paper.LESIONS)
+    return ratings(model, np.random.default_rng(0), STUDIES, panel, labels)

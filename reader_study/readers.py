@@ -12,7 +12,7 @@ one impression. Arrays have the axes (studies S, readers R, cases C, methods M, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +108,12 @@ class Model:
 class Panel:
     """The readers of one study, and each ability as an array along them."""
 
-    readers: Sequence[Ability] = field(default_factory=lambda: [Ability()] * 8)
+    readers: Sequence[Ability]
+
+    @classmethod
+    def of(cls, readers: int) -> Panel:
+        """So many readers of ordinary ability."""
+        return cls([Ability()] * readers)
 
     def __len__(self) -> int:
         return len(self.readers)
@@ -207,7 +212,9 @@ def balanced(cases: int) -> np.ndarray:
 def _draw(model: Model, part: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """One part, with an axis of length 1 where it does not differ."""
     drawn_along = (True, *PARTS[part])
-    return _normal(model, part, rng, tuple(n if along else 1 for n, along in zip(shape, drawn_along, strict=False)))
+    return _normal(
+        model, part, rng, tuple(n if along else 1 for n, along in zip(shape, drawn_along, strict=False))
+    )
 
 
 def _normal(model: Model, part: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
