@@ -177,7 +177,7 @@ def alike(model: Model, on_every_lesion: bool) -> Model:
 
 
 def p_values(ratings: np.ndarray) -> dict[str, np.ndarray]:
-    """p (S,) of the tests in use, of ratings (S, R, C, M): first method against the second, or all methods (Friedman)."""
+    """p (S,) of the tests in use, of ratings (S, R, C, M): the first two methods paired, or all methods (Friedman)."""
     studies, readers, _, methods = ratings.shape
     difference = ratings[..., 0] - ratings[..., 1]
     over = over_readers(difference)
