@@ -73,6 +73,11 @@ def as_stated() -> Model:
     return model
 
 
+def expected_rho(model: Model) -> np.ndarray:
+    """(K,) inter-observer rho that studies of the paper's design show in the mean."""
+    return inter_observer(_paper_design(model)).mean(0)
+
+
 def criteria_correlation() -> np.ndarray:
     """(3, 3) published correlations of the criteria.
 
