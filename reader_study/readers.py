@@ -91,12 +91,12 @@ class Model:
         ratings = np.asarray(ratings, dtype=np.float64)
         return replace(self, means=impression(ratings, self.spread, self.low, self.high))
 
-    def only(self, criterion: str) -> Model:
-        """One criterion alone."""
-        k = [self.criteria.index(criterion)]
+    def only(self, *criteria: str) -> Model:
+        """Some of the criteria, in the given order."""
+        k = [self.criteria.index(criterion) for criterion in criteria]
         return replace(
             self,
-            criteria=(criterion,),
+            criteria=criteria,
             means=self.means[:, k],
             sd={part: sd[k] for part, sd in self.sd.items()},
             correlation=self.correlation[np.ix_(k, k)],
