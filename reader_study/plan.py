@@ -38,6 +38,8 @@ def check(settings: DictConfig) -> None:
     where = "study.plan"
     if settings.criterion not in paper.CRITERIA:
         raise UserError(f"{where}.criterion={settings.criterion}: choose of {', '.join(paper.CRITERIA)}")
+    if settings.effect != "paper" and not isinstance(settings.effect, (int, float)):
+        raise UserError(f"{where}.effect={settings.effect}: give points, e.g. 2.0, or paper")
     if settings.against not in ("best", "all"):
         raise UserError(f"{where}.against={settings.against}: choose best or all")
     for name in ("readers", "cases"):

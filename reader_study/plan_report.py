@@ -13,11 +13,14 @@ from evaluation.bootstrap import Figure
 from evaluation.figures import PLAIN, WIDTH, _canvas, _plain_axes, _save
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
 from reader_study import paper
-from reader_study.planning import PREFERENCES, Plan
+from reader_study.planning import Plan, percent
 from reader_study.power import fewest_readers
 
 QUESTIONS = {"both": "for readers and lesions in general", "readers": "for the drawn lesions alone"}
 TEST_NAMES = {"both": "readers and lesions both random", "readers": "paired t over readers, t(N − 1)"}
+POWER_CELL = (
+    "power, and the difference to the best other method, in points, that is found with a power of {}."
+)
 CURVES = (
     "Power against the number of readers. Left: the claim is to hold for other readers and other lesions. Right: for "
     "other readers, and the same lesions. Bands: 95 % intervals of the simulation."
@@ -37,8 +40,8 @@ FALSE_POSITIVES = (
     "lesion. Right: on each lesion some are better, by chance, and over all lesions none: the case for which a claim "
     "about lesions in general must be safe.",
     "Answers of one reader, and answers to one lesion, are not independent: a test over all answers or over lesions "
-    "finds a difference nearly as often as not. The paired t over readers is right about the drawn lesions, and finds "
-    "too much where it is to speak of others. t(N − 2) is a paired t with one degree of freedom too few: safe, and a "
+    "finds differences that are not there, far too often. The paired t over readers is right about the drawn lesions, "
+    "and finds too much where it is to speak of others. As t(N − 2) it has one degree of freedom too few: safe, and a "
     "little weaker.",
 )
 READERS = (
@@ -50,22 +53,19 @@ READERS = (
 
 
 def sentences(plan: Plan) -> list[str]:
-    """The answer: one sentence for each number of lesions."""
+    """The answer: one sentence for each question and number of lesions."""
     lines = []
-    for test, question in QUESTIONS.items():
+    for test in QUESTIONS:
         rows = plan.power[plan.power["test"] == test]
-        lines.append(f"{question.capitalize()} ({TEST_NAMES[test]}):")
-        lines += [
-            _sentence(plan, rows, cases, fewest)
-            for cases, fewest in fewest_readers(rows, plan.wanted).items()
-        ]
+        lines.append(f"{question_of(test)}:")
+        lines += [_sentence(plan, rows, *answer) for answer in fewest_readers(rows, plan.wanted).items()]
     return lines
 
 
 def _sentence(plan: Plan, rows: pd.DataFrame, cases: int, fewest: int | None) -> str:
     readers = rows["readers"].max() if fewest is None else fewest
     found = rows[(rows["cases"] == cases) & (rows["readers"] == readers)].iloc[0]
-    power = f"a power of {percent(found['power'])} % [{percent(found['low'])}, {percent(found['high'])}]"
+    power = f"a power of {percent(found['power'])} [{number(100 * found['low'], 0)}, {number(100 * found['high'], 0)}]"
     what = f"a difference of {number(plan.effect, 2)} points"
     if fewest is None:
         return f"With {cases} lesions, even {readers} readers detect {what} only with {power}."
@@ -90,7 +90,7 @@ def power_curves(path: Path, plan: Plan) -> Path:
         _plain_axes(axis)
     axes[0].set_ylabel(f"power to detect {number(plan.effect, 2)} points", fontsize=9)
     axes[0].annotate(
-        f"wanted: {percent(plan.wanted)} %",
+        f"wanted: {percent(plan.wanted)}",
         (0.01, plan.wanted),
         (0, 3),
         fontsize=8,
@@ -100,11 +100,6 @@ def power_curves(path: Path, plan: Plan) -> Path:
     )
     axes[1].legend(title="lesions", frameon=False, fontsize=9, title_fontsize=9, loc="lower right")
     return _save(canvas, path)
-
-
-def percent(share: float) -> str:
-    """A share in whole percent."""
-    return f"{100 * share:.0f}"
 
 
 def report(plan: Plan, picture: Path) -> Report:
@@ -120,32 +115,67 @@ def report(plan: Plan, picture: Path) -> Report:
         ),
         headlines=_headlines(plan),
         sections=[
-            Section(
-                "Power",
-                sentences(plan),
-                [_power_grid(plan, test) for test in QUESTIONS],
-                [Picture(picture, CURVES)],
-            ),
+            Section("Power", _answer(plan), [_needed(plan)], [Picture(picture, CURVES)]),
             Section("What the paper's own design could detect", OWN_DESIGN, [_own_table(plan)]),
             Section("Which test to trust", FALSE_POSITIVES, [_null_table(plan)]),
             Section("The simulated readers", READERS),
+            Section("Every design", (), [_power_grid(plan, test) for test in QUESTIONS]),
         ],
-        notes={"preference": f"{plan.preference}", "studies": f"{plan.studies}"},
+        notes={
+            "assumed": f"preferences are {percent(plan.preference)} of a reader's own variance",
+            "simulated studies": f"{plan.studies} a design",
+        },
     )
 
 
+def _shown_cases(plan: Plan) -> int:
+    """The number of lesions to speak of first: the paper's, if it is among the designs."""
+    cases = set(plan.power["cases"])
+    return paper.LESIONS if paper.LESIONS in cases else int(max(cases))
+
+
+def _answer(plan: Plan) -> list[str]:
+    """For one number of lesions, in words."""
+    cases = _shown_cases(plan)
+    answers = []
+    for test, question in QUESTIONS.items():
+        rows = plan.power[plan.power["test"] == test]
+        sentence = _sentence(plan, rows, cases, fewest_readers(rows, plan.wanted)[cases])
+        answers.append(f"{question.capitalize()}: {sentence[0].lower()}{sentence[1:]}")
+    return answers
+
+
 def _headlines(plan: Plan) -> list[Headline]:
-    lesions = paper.LESIONS if paper.LESIONS in set(plan.power["cases"]) else int(plan.power["cases"].max())
+    cases = _shown_cases(plan)
     found = []
     for test, question in QUESTIONS.items():
-        readers = fewest_readers(plan.power[plan.power["test"] == test], plan.wanted)[lesions]
-        text = f"more than {plan.power['readers'].max()}" if readers is None else str(readers)
-        found.append(Headline("readers needed", text, f"{lesions} lesions, {question}"))
+        rows = plan.power[plan.power["test"] == test]
+        fewest = fewest_readers(rows, plan.wanted)[cases]
+        found.append(Headline("readers needed", _count(fewest, rows), f"{cases} lesions, {question}"))
     own = plan.own_design.set_index(["criterion", "preference"]).loc[
-        (plan.criterion, percent(PREFERENCES[1]) + " %")
+        (plan.criterion, percent(plan.preference))
     ]
-    against = f"points, {paper.READERS} readers and {paper.LESIONS} lesions, power {percent(plan.wanted)} %"
+    against = (
+        f"points: {paper.READERS} readers, {paper.LESIONS} lesions, power {percent(plan.wanted)}, in general"
+    )
     return [*found, Headline("the paper's design detects", number(own["detectable_both"], 2), against)]
+
+
+def _count(fewest: int | None, rows: pd.DataFrame) -> str:
+    return f"> {rows['readers'].max()}" if fewest is None else str(fewest)
+
+
+def _needed(plan: Plan) -> Table:
+    by_test = {test: plan.power[plan.power["test"] == test] for test in QUESTIONS}
+    fewest = {test: fewest_readers(rows, plan.wanted) for test, rows in by_test.items()}
+    lines = [
+        [str(cases), *(_count(fewest[test][cases], rows) for test, rows in by_test.items())]
+        for cases in fewest["both"]
+    ]
+    columns = ["lesions", *(f"readers, {question}" for question in QUESTIONS.values())]
+    return Table(
+        columns, lines, f"Fewest readers with a power of {percent(plan.wanted)}, of those that were tried."
+    )
 
 
 def _power_grid(plan: Plan, test: str) -> Table:
@@ -153,20 +183,16 @@ def _power_grid(plan: Plan, test: str) -> Table:
     lesions = sorted(rows["cases"].unique())
     cells = rows.set_index(["readers", "cases"])
     lines = [
-        [
-            str(r),
-            *(
-                f"{percent(cells.loc[(r, c), 'power'])} % · {number(cells.loc[(r, c), 'detectable'], 2)}"
-                for c in lesions
-            ),
-        ]
+        [str(r), *(_cell(cells.loc[(r, c), "power"], cells.loc[(r, c), "detectable"]) for c in lesions)]
         for r in sorted(rows["readers"].unique())
     ]
-    note = (
-        f"{QUESTIONS[test].capitalize()} ({TEST_NAMES[test]}): power, and the difference in points that is found "
-        f"with a power of {percent(plan.wanted)} %."
-    )
+    note = f"{question_of(test)}: {POWER_CELL.format(percent(plan.wanted))}"
     return Table(["readers", *(f"{c} lesions" for c in lesions)], lines, note)
+
+
+def question_of(test: str) -> str:
+    """The question that a test answers, and its name."""
+    return f"{QUESTIONS[test].capitalize()} ({TEST_NAMES[test]})"
 
 
 def _own_table(plan: Plan) -> Table:
@@ -176,17 +202,16 @@ def _own_table(plan: Plan) -> Table:
             number(row["effect"], 2),
             row["preference"],
             f"{number(row['rho'], 2)} ({number(row['published_rho'], 2)})",
-            *(
-                f"{percent(row[f'power_{test}'])} % · {number(row[f'detectable_{test}'], 2)}"
-                for test in QUESTIONS
-            ),
+            *(_cell(row[f"power_{test}"], row[f"detectable_{test}"]) for test in QUESTIONS),
         ]
         for row in plan.own_design.to_dict("records")
     ]
-    columns = ["criterion", "points", "preferences", "rho (published)", *QUESTIONS.values()]
-    return Table(
-        columns, lines, f"Power, and the difference that is found with a power of {percent(plan.wanted)} %."
-    )
+    columns = ["criterion", "points", "preferences", "rho (published)", "in general", "the drawn lesions"]
+    return Table(columns, lines, f"Last columns: {POWER_CELL.format(percent(plan.wanted))}")
+
+
+def _cell(power: float, detectable: float) -> str:
+    return f"{percent(power)} · {number(detectable, 2)}"
 
 
 def _null_table(plan: Plan) -> Table:
@@ -196,7 +221,7 @@ def _null_table(plan: Plan) -> Table:
         [test, *(with_interval(_percentages(cells.loc[(test, name)]), 1) for name in alike)]
         for test in dict.fromkeys(plan.false_positives["test"])
     ]
-    note = f"False positives in %, with 95 % intervals; nominal {number(100 * plan.alpha, 1)} %."
+    note = f"False positives in %, with 95 % intervals; nominal {number(100 * plan.alpha, 1)}."
     return Table(["test", *(f"alike: {name}" for name in alike)], lines, note)
 
 

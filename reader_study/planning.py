@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +47,9 @@ class Plan:
 
 def calculate(settings: DictConfig, seed: int) -> Plan:
     """All simulations, for the settings `study.plan`. Raises UserError for an effect that leaves the scale."""
-    with tqdm(
-        total=3 * settings.studies + CHECKS * (len(PREFERENCES) + 1) * 3, desc="studies", disable=None
-    ) as bar:
+    shares = sorted({*PREFERENCES, settings.preference})
+    total = 3 * settings.studies + CHECKS * (len(shares) + 1) * len(paper.TESTS)
+    with tqdm(total=total, desc="studies", disable=None) as bar:
         like_paper = calibration.published(settings.preference)
         model, effect, rivals = with_effect(like_paper.only(settings.criterion), settings.effect)
         rivals = rivals if settings.against == "all" else rivals[:1]
@@ -57,17 +58,19 @@ def calculate(settings: DictConfig, seed: int) -> Plan:
             model, paper.REFERENCE, rivals, settings.readers, settings.cases, wanted=settings.power, **options
         )
         nulls = false_positives(model, paper.READERS, paper.LESIONS, **options)
-        own = own_design({**options, "studies": CHECKS, "wanted": settings.power})
-    asked = (
-        settings.criterion,
-        effect,
-        rivals,
-        settings.alpha,
-        settings.power,
-        settings.studies,
-        settings.preference,
+        own = own_design(shares, {**options, "studies": CHECKS, "wanted": settings.power})
+    return Plan(
+        criterion=settings.criterion,
+        effect=effect,
+        rivals=rivals,
+        alpha=settings.alpha,
+        wanted=settings.power,
+        studies=settings.studies,
+        preference=settings.preference,
+        power=power,
+        own_design=own,
+        false_positives=nulls,
     )
-    return Plan(*asked, power, own, nulls)
 
 
 def with_effect(model: Model, effect: float | str) -> tuple[Model, float, list[str]]:
@@ -94,14 +97,23 @@ def with_effect(model: Model, effect: float | str) -> tuple[Model, float, list[s
         ) from error
 
 
-def own_design(options: dict) -> pd.DataFrame:
-    """What eight readers and 24 lesions can detect, for the paper's own effects.
+def percent(share: float) -> str:
+    """A share in whole percent."""
+    return f"{100 * share:.0f}\u00a0%"  # a no-break space
+
+
+def own_design(shares: Sequence[float], options: dict) -> pd.DataFrame:
+    """What the paper's numbers of readers and lesions can detect, for its own effects.
+
+    Args:
+        shares: assumed shares of a reader's own variance that are preferences.
+        options: of :func:`power.power_table`.
 
     Returns:
         One row a criterion and assumption: `rho` that the readers would have, and power and detectable difference of
         both tests.
     """
-    assumed = {f"{100 * share:.0f} %": calibration.published(share) for share in PREFERENCES}
+    assumed = {percent(share): calibration.published(share) for share in shares}
     assumed[AS_STATED] = calibration.as_stated()
     rows = []
     for test in paper.TESTS:

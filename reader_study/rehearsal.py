@@ -124,6 +124,10 @@ def readers_model(
     Raises:
         UserError: for a criterion that the paper has not, a method without a mean, or a mean beyond the scale.
     """
+    if isinstance(effects, str) and effects not in ("paper", "none"):
+        raise UserError(
+            f"study.simulate.effects={effects}: give paper, none or mean ratings, e.g. {{lrp: 1.0}}"
+        )
     unknown = [one for one in criteria if one not in paper.CRITERIA]
     if unknown:
         raise UserError(
