@@ -111,7 +111,10 @@ def inter_observer(ratings: np.ndarray) -> np.ndarray:
 def correlations(ratings: np.ndarray) -> np.ndarray:
     """(S, K, K) correlations of the criteria over all answers of a study."""
     flat = ratings.reshape(len(ratings), -1, ratings.shape[-1])
-    return np.stack([np.corrcoef(study, rowvar=False) for study in flat])
+    flat = flat - flat.mean(1, keepdims=True)
+    products = flat.swapaxes(1, 2) @ flat
+    length = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+    return products / (length[:, :, None] * length[:, None])
 
 
 def answers_t(ratings: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def simulate(cfg: DictConfig) -> Path:
     folder, settings = Path(cfg.dir), cfg.study.simulate
     file = folder / files.ANSWERS
     refuse_real(file)
-    if not (folder / files.STUDY).is_file():
+    if settings.url is None and not (folder / files.STUDY).is_file():
         study, key = make_up(
             settings.readers, settings.benign, settings.malignant, settings.repeats, cfg.seed
         )

@@ -93,6 +93,7 @@ def test_statistics_against_numpy_and_scipy():
     readers = x[0, :, :, :, 1].reshape(4, -1)
     expected = sum(np.corrcoef(readers[i], readers[j])[0, 1] for i, j in pairs if j) / len(pairs)
     assert calibration.inter_observer(x)[0, 1] == pytest.approx(expected)
+    assert calibration.correlations(x)[1] == pytest.approx(np.corrcoef(x[1].reshape(-1, 3), rowvar=False))
     first, second = x[1, :, :, 0, 0], x[1, :, :, 2, 0]
     assert calibration.readers_t(x)[1, 0] == pytest.approx(
         stats.ttest_rel(first.mean(1), second.mean(1)).statistic

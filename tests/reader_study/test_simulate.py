@@ -202,6 +202,12 @@ def test_answers_go_to_a_server(tmp_path, server):
         simulate(config(tmp_path, url))
 
 
+def test_no_study_is_made_up_for_a_server(tmp_path, server):
+    with pytest.raises(UserError, match="action=create"):
+        simulate(config(tmp_path, f"study.simulate.url=http://127.0.0.1:{server.server_port}"))
+    assert not (tmp_path / "studies").exists()
+
+
 def test_a_real_study_is_not_answered_on_a_server(tmp_path, server):
     folder = tmp_path / "studies" / "study"
     study, key = make_up(2, 1, 1, 0)
