@@ -55,7 +55,7 @@ def draw_orders(
     """Orders of all readers, variants A and B by turns.
 
     Questions `questions`, `questions` + 1, ... are those in `repeated` once more: they come after all others, and
-    their originals in the middle third, so that in both variants at least a third of all lesions lies in between.
+    their originals in the middle third, so that in both variants about a third of all lesions or more lies in between.
     Within the limits of that, the order of the questions is random.
     """
     pairs = -(-readers // len(VARIANTS))

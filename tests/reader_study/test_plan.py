@@ -25,6 +25,7 @@ def config(folder, *overrides):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr("reader_study.planning.CHECKS", 100)
+    monkeypatch.setattr("reader_study.planning.PREFERENCES", (0.5,))  # whose model other tests need as well
 
 
 def test_files_of_a_plan(tmp_path, quick, capsys):
@@ -34,7 +35,7 @@ def test_files_of_a_plan(tmp_path, quick, capsys):
     table = pd.read_csv(folder / "plan.csv")
     assert len(table) == 2 * 2 * 2
     assert set(pd.read_csv(folder / "false_positives.csv")["alike"]) == {"every lesion", "mean over lesions"}
-    assert len(pd.read_csv(folder / "paper_design.csv")) == 3 * 4
+    assert len(pd.read_csv(folder / "paper_design.csv")) == 3 * 2
     assert imread(folder / "power.png").shape[1] > 1000
     assert "http" not in re.sub("data:image[^>]*", "", page.read_text())
     assert not (tmp_path / "studies" / "study").exists()  # create wants that folder empty
