@@ -9,11 +9,12 @@ What fixes what (sec. 4.2; eight readers, 24 lesions, four methods):
     Table 3 narrower than Table 2              lesion, about 7 % of the spread's variance
     t larger than the CIs of Table 2 imply     severity, about 3 %
 
-How the published t is to be read. All bounds of Table 2 are multiples of 1/8 (those of Table 4 of 1/16, for tied
-ranks): they are quantiles of means of *eight single answers*, not of eight readers' means over 24 lesions, which
-would be multiples of 1/192. The width of an interval thus gives the spread of single answers, and this spread with
-n = 8 gives the published t. So t is calibrated as mean / (SD of paired single answers / sqrt(8)). As a t over the
-readers' means it cannot be true together with the published rho: see :func:`as_stated`.
+How the published t is read here. All bounds of Table 2 are multiples of 1/8 (those of Table 4 of 1/16, for tied
+ranks), as means of *eight single answers* are; means of eight readers' means over 24 lesions would be multiples of
+1/192. The width of an interval then gives the spread of single answers, and this spread with n = 8 gives the published
+t within 12 %. So t is calibrated as mean / (SD of paired single answers / sqrt(8)). That is an inference: the paper
+does not say how t was computed. A t over the readers' means does not go together with the published rho in this model:
+see :func:`as_stated`.
 
 What the paper does not tell is how much of a reader's own part is a lasting preference for a method, which does not
 average out over lesions. It is an assumption here (`preference`) and decides what more lesions are worth.

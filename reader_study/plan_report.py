@@ -30,10 +30,10 @@ OWN_DESIGN = (
     "how much of what a reader thinks apart from the others is a lasting preference for a method, which more lesions "
     "do not average out. The paper does not tell; the table shows several shares.",
     "The last line of each criterion takes the published t for what it is said to be, a t over the readers' means. "
-    "Readers who differ so much could not agree as the paper says they do: compare rho with the published one. The "
-    "published t fits if it was computed from the spread of single answers with n = 8, and the published intervals "
-    "are multiples of 1/8, as means of eight single answers are. So the stated t is smaller than one over readers' "
-    "means was, and the true power is rather that of the other lines.",
+    "Simulated readers who differ so much agree far less than the paper says: compare rho with the published one. A "
+    "reading that fits both is that t was computed from the spread of single answers with n = 8: the published "
+    "intervals are multiples of 1/8, as means of eight single answers are, and their width gives about the published "
+    "t. Then a t over the readers' means would have been larger, and the other lines are nearer to the truth.",
 )
 FALSE_POSITIVES = (
     f"The same simulated readers and {paper.LESIONS} lesions, but no method is better. Left: they are alike on every "
