@@ -71,6 +71,7 @@ def build(folder: Path, cfg: DictConfig) -> Study:
         texts=words,
         items=questions.items,
         readers=assembly.make_readers(orders, questions.ids),
+        simulated=settings.simulated,
     )
     assembly.write_pictures(folder / files.IMAGES, questions.pictures, int(now.timestamp()))
     files.write_key(folder, key)

@@ -1,0 +1,60 @@
+"""Answers sent to a running server as a reader's browser sends them: personal link, consent, rating after rating."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
+
+import pandas as pd
+from tqdm import tqdm
+
+from reader_study.files import LINKS, Study, opaque
+from utils.errors import UserError
+
+HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
+TIMEOUT = 30  # seconds
+
+
+def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
+    """Send every reader's answers, with the links in `sealed/links.csv`.
+
+    Raises UserError for a study that is not marked as simulated, where the links are absent, or the server refuses.
+    """
+    if not study.simulated:
+        raise UserError(
+            "on a server nobody could tell these answers from real ones; mark the study as a rehearsal first: "
+            '"simulated": true in its public/study.json'
+        )
+    tokens = _tokens(folder / LINKS)
+    try:
+        for reader, rows in tqdm(answers.groupby("reader", sort=False), "readers", disable=None):
+            visit(url, tokens[reader], rows)
+    except URLError as error:  # HTTPError is one of them
+        raise UserError(
+            f"the server at {url} refused or did not answer ({error}); see action=serve"
+        ) from error
+
+
+def visit(url: str, token: str, rows: pd.DataFrame) -> None:
+    """One reader logs in, consents and gives the answers in `rows`, in their order. Raises URLError."""
+    browser = build_opener(HTTPCookieProcessor(CookieJar()))
+    browser.open(f"{url}/s/{token}", timeout=TIMEOUT).close()
+    _post(browser, f"{url}/consent", {})
+    for item, criterion, rating in zip(rows["item"], rows["criterion"], rows["rating"], strict=True):
+        body = {"item": item, "criterion": criterion, "rating": int(rating), "seen": 0, "request": opaque()}
+        _post(browser, f"{url}/answer", body)
+
+
+def _post(browser: OpenerDirector, address: str, body: Mapping[str, Any]) -> None:
+    browser.open(Request(address, json.dumps(body).encode(), HEADERS), timeout=TIMEOUT).close()
+
+
+def _tokens(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise UserError(f"there is no {file}; the readers' links are needed to answer in their place")
+    return pd.read_csv(file, dtype=str).set_index("reader")["token"].to_dict()
