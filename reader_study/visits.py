@@ -27,8 +27,8 @@ def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
     """
     if not study.simulated:
         raise UserError(
-            "on a server nobody could tell these answers from real ones; mark the study as a rehearsal first: "
-            '"simulated": true in its public/study.json'
+            "on a server nobody could tell these answers from real ones; create a study for the rehearsal: "
+            "action=create study.create.simulated=true name=NAME"
         )
     tokens = _tokens(folder / LINKS)
     try:

@@ -49,6 +49,7 @@ def folder(home) -> Path:
 
 def test_it_has_the_papers_design(folder):
     study, key = opened(folder)
+    assert not study.simulated
     assert (study.low, study.high, study.fov_mm, study.languages) == (-4, 4, 45, ["en", "de"])
     assert list(study.criteria) == list(study.texts["de"]["criteria"])
     assert [reader.variant for reader in study.readers.values()] == ["A", "B"] * 4
@@ -267,3 +268,9 @@ def test_readers_can_be_added(tmp_path):
         assert all(key.items[item].repeat_of for question in reader.questions[24:] for item in question)
         methods = [[key.items[item].method for item in question] for question in reader.questions[:24]]
         assert {Counter(column)[m] for column in zip(*methods, strict=True) for m in METHODS} == {6}
+
+
+def test_a_rehearsal_is_marked_as_such(home):
+    few = ["study.create.benign=1", "study.create.malignant=1", "study.create.repeats=0"]
+    folder = create(configured(home, "name=rehearsal", "study.create.simulated=true", *few))
+    assert opened(folder)[0].simulated

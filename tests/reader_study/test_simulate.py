@@ -214,6 +214,6 @@ def test_a_real_study_is_not_answered_on_a_server(tmp_path, server):
     files.write_key(folder, key)
     files.write_study(folder, replace(study, simulated=False))
     write_links(folder, study.readers)
-    with pytest.raises(UserError, match="mark the study as a rehearsal"):
+    with pytest.raises(UserError, match="create a study for the rehearsal"):
         simulate(config(tmp_path, f"study.simulate.url=http://127.0.0.1:{server.server_port}"))
     assert server.seen == []
