@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -96,7 +97,7 @@ def run(study: Study, store: Store, images: Path, settings: DictConfig) -> None:
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.certificate_key,
     )
-    with _listen(settings.host, settings.port) as listening:
+    with _listen(settings.host, settings.port) as listening, contextlib.suppress(KeyboardInterrupt):
         scheme = "https" if settings.certificate else "http"
         print(
             f"{scheme}://{settings.host}:{settings.port} serves study {study.study_id}; stop: Ctrl-C",
@@ -121,4 +122,4 @@ def _write_access(file: Path, study: Study, reader: str, token: str | None) -> N
     content["readers"].pop(reader, None)
     if token is not None:
         content["readers"][reader] = token
-    write_text(file, json.dumps(content, indent=1) + "\n")
+    write_text(file, json.dumps(content, indent=1) + "\n").chmod(0o600)
