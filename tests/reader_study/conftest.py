@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reader_study.serving import make_study
+from tests.reader_study.serving import Server, make_study
 
 
 @pytest.fixture
@@ -39,8 +39,16 @@ def postgres():
         command = [*user, Path(found).with_name(program), "-D", home / "data", *arguments]
         subprocess.run(command, check=True, cwd=home, stdout=subprocess.DEVNULL, timeout=60)
 
-    run("initdb", "--auth=trust", "--username=study", "--encoding=UTF8")
-    run("pg_ctl", "-w", "-l", home / "log", "-o", f"-p {port} -k {home} -c listen_addresses=127.0.0.1", "start")
+    run("initdb", "--auth=trust", "--username=study", "--encoding=UTF8", "--no-sync")
+    run(
+        "pg_ctl",
+        "-w",
+        "-l",
+        home / "log",
+        "-o",
+        f"-p {port} -k {home} -c listen_addresses=127.0.0.1",
+        "start",
+    )
     yield f"postgresql+psycopg://study@127.0.0.1:{port}"
     run("pg_ctl", "-m", "immediate", "stop")
     shutil.rmtree(home)
@@ -52,6 +60,14 @@ def database(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'answers.db'}"
     return new_postgres_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def server(study_dir):
+    """A running server of the small study, with SQLite."""
+    running = Server(study_dir)
+    yield running
+    running.stop()
 
 
 def new_postgres_database(server):

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -28,7 +30,9 @@ def token(reader: str) -> str:
     return f"token-of-{reader}"
 
 
-def make_study(folder: Path, lesions=2, methods=2, repeats=1, readers=2, size=64, languages=("en", "de")) -> Study:
+def make_study(
+    folder: Path, lesions=2, methods=2, repeats=1, readers=2, size=64, languages=("en", "de")
+) -> Study:
     """Write a whole study: public and sealed part, links' hashes."""
     chosen = dict(list(METHODS.items())[:methods])
     cases = [f"LIDC-IDRI-{number:04d}-n1" for number in range(lesions)]
@@ -58,7 +62,9 @@ def make_study(folder: Path, lesions=2, methods=2, repeats=1, readers=2, size=64
         high=4,
         fov_mm=45.0,
         languages=list(languages),
-        texts={code: yaml.safe_load((ROOT / f"conf/study/texts/{code}.yaml").read_text()) for code in languages},
+        texts={
+            code: yaml.safe_load((ROOT / f"conf/study/texts/{code}.yaml").read_text()) for code in languages
+        },
         items=dict(sorted(items.items())),
         readers={
             f"r{number:02d}": Reader("AB"[number % 2], [questions, mirrored][number % 2])
@@ -78,7 +84,7 @@ def make_study(folder: Path, lesions=2, methods=2, repeats=1, readers=2, size=64
 def draw_lesion(seed: int, size: int) -> Image.Image:
     """A nodule with spicules before noisy lung, a vessel and the chest wall; 8 bit, -1000 to 400 HU."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[-1:1 : size * 1j, -1:1 : size * 1j]
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     radius, angle = np.hypot(x - 0.05, y + 0.03), np.arctan2(y, x)
     edge = 0.3 + 0.05 * np.sin((5 + seed) * angle + seed) + 0.03 * np.sin(11 * angle)
     hu = -850 + 60 * smooth(rng, size, 4) + 40 * smooth(rng, size, 1)
@@ -90,7 +96,7 @@ def draw_lesion(seed: int, size: int) -> Image.Image:
 def draw_overlay(seed: int, size: int) -> Image.Image:
     """Red and blue clouds, opaque where strong."""
     field = smooth(np.random.default_rng(100 + seed), size, size / 12)
-    y, x = np.mgrid[-1:1 : size * 1j, -1:1 : size * 1j]
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     strength = field * np.exp(-(x**2 + y**2) / 0.35)
     strength /= np.abs(strength).max()
     colour = np.where(strength[..., None] > 0, [178, 24, 43], [33, 102, 172])
@@ -121,7 +127,11 @@ class Server:
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"}
+                self.command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -143,10 +153,10 @@ class Server:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(20)
 
-    def client(self, reader: str, consent=True) -> httpx.Client:
-        """A reader's browser, logged in."""
-        client = httpx.Client(base_url=self.url, headers=HEADERS, timeout=30)
-        client.get(f"/s/{token(reader)}").raise_for_status()
-        if consent:
+    @contextmanager
+    def client(self, reader: str) -> Iterator[httpx.Client]:
+        """A reader's browser, logged in; he has consented."""
+        with httpx.Client(base_url=self.url, headers=HEADERS, timeout=30) as client:
+            client.get(f"/s/{token(reader)}").raise_for_status()
             client.post("/consent", json={}).raise_for_status()
-        return client
+            yield client

@@ -64,7 +64,9 @@ def test_a_stale_window_is_told_and_overwrites_nothing(store):
         store.save("r01", "i1", "c2", 0, 4, "q4")
     assert unknown.value.current is None
     assert store.answers("r01") == {("i1", "c1"): Saved(1, 2)}
-    assert store.save("r01", "i1", "c1", 1, 0, "q5") == Saved(1, 2)  # the same rating is no conflict, and no change
+    assert store.save("r01", "i1", "c1", 1, 0, "q5") == Saved(
+        1, 2
+    )  # the same rating is no conflict, and no change
     assert store.save("r01", "i1", "c1", -2, 2, "q6") == Saved(-2, 3)  # having seen it, the reader may decide
 
 
@@ -175,7 +177,9 @@ def test_addresses_that_cannot_be_used(tmp_path):
 def test_sqlite_syncs_every_commit(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/a.db", "s", "s", [])
     with store.engine.connect() as connection:
-        settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        settings = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        ]
     assert settings == ["wal", 2]  # 2: FULL
     store.close()
     assert sqlite3.connect(tmp_path / "a.db").execute("select study_id from study").fetchall() == [("s",)]
