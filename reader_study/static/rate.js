@@ -77,8 +77,11 @@ async function turn(address, forward) {
     open[0].focus();
     return;
   }
-  await saver.settled();
-  if (address && !["conflict", "session", "not_saved"].includes(status.dataset.state)) location.assign(address);
+  if (saver.busy) {
+    await saver.settled();
+    if (status.dataset.state !== "saved") return; // told just now
+  }
+  if (address) location.assign(address);
 }
 
 const next = () => turn(form.dataset.next, true);

@@ -11,7 +11,8 @@ export class Saver {
   #running = new Map(); // criterion -> promise of its sending
   #show;
 
-  // show(state, criterion, rating): "saving", "saved", "offline", "conflict", "session" or "not_saved".
+  // show(state, criterion, rating): "saving", "saved", "offline", "conflict", "session" or "not_saved"; with "saved"
+  // and "conflict" the rating that the server holds, null for none.
   constructor(item, revisions, show) {
     this.#item = item;
     this.#revisions = revisions;
@@ -34,14 +35,14 @@ export class Saver {
 
   async #send(criterion) {
     this.#show("saving", criterion);
-    let state = "saved";
+    let [state, held] = [];
     while (this.#wanted.has(criterion)) {
       const rating = this.#wanted.get(criterion);
       this.#wanted.delete(criterion);
-      state = await this.#settle(criterion, rating);
+      [state, held] = await this.#settle(criterion, rating);
     }
     this.#running.delete(criterion);
-    if (state !== "saved" || !this.busy) this.#show(state, criterion);
+    if (state !== "saved" || !this.busy) this.#show(state, criterion, held);
   }
 
   // An answer keeps its request id from the first attempt to the last: when only the reply was lost, the server
@@ -55,7 +56,7 @@ export class Saver {
         if (current) return this.#accept(criterion, current, reply.ok);
       } else if (reply && reply.status < 500 && reply.status !== 429) {
         this.#wanted.delete(criterion);
-        return [401, 403].includes(reply.status) ? "session" : "not_saved";
+        return [[401, 403].includes(reply.status) ? "session" : "not_saved"];
       }
       if (attempt > 0) this.#show("offline", criterion);
       await online(WAITS[Math.min(attempt, WAITS.length - 1)]);
@@ -65,10 +66,8 @@ export class Saver {
   // What the server holds. Another window's newer answer is shown, not overwritten: the reader decides again.
   #accept(criterion, current, saved) {
     this.#revisions.set(criterion, current.revision);
-    if (saved) return "saved";
-    this.#wanted.delete(criterion);
-    this.#show("conflict", criterion, current.rating);
-    return "conflict";
+    if (!saved) this.#wanted.delete(criterion);
+    return [saved ? "saved" : "conflict", current.rating];
   }
 }
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,26 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import uvicorn
 import yaml
 from PIL import Image
 
-from reader_study.files import IMAGES, Item, Key, KeyItem, Reader, Study, opaque, seal, write_key, write_study
-from reader_study.store import digest
+from reader_study.files import (
+    IMAGES,
+    Item,
+    Key,
+    KeyItem,
+    Reader,
+    Study,
+    opaque,
+    read_study,
+    seal,
+    write_key,
+    write_study,
+)
+from reader_study.serve import read_access
+from reader_study.server import build_app
+from reader_study.store import digest, open_store, sqlite_url
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = {"cycle_am": "CycleAM", "deep_shap": "DeepSHAP", "deep_taylor": "DeepTaylor", "lrp": "LRP"}
@@ -109,6 +125,22 @@ def smooth(rng, size, width):
     kernel = np.exp(-2 * (np.pi * width * frequency) ** 2)
     field = np.fft.ifft2(np.fft.fft2(rng.normal(size=(size, size))) * kernel).real
     return field / field.std()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The study's address, served by a thread."""
+    study = read_study(folder)
+    store = open_store(sqlite_url(folder / "answers.db"), study.study_id, study.seal, study.readers)
+    store.admit(read_access(folder / "access.json", study))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(build_app(study, store, folder / IMAGES), log_level="warning"))
+        thread = threading.Thread(target=server.run, args=[[listening]])
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+    store.close()
 
 
 class Server:

@@ -9,19 +9,18 @@ import pytest
 from PIL import Image
 
 from reader_study.files import IMAGES, read_study
-from tests.reader_study.serving import CRITERIA, token
+from tests.reader_study.serving import CRITERIA, serving, token
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
 ]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+TARGETS = "button, .button, select, .values label, .tick, summary, input[type=range]"
 PHONE = {
     "viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2,
 }  # fmt: skip
@@ -40,7 +39,17 @@ def chromium():
 
 
 @pytest.fixture
-def new_page(chromium, server):
+def url(request, study_dir):
+    """Address of the server: in a process of its own where the test kills it, else in a thread, which starts faster."""
+    if "server" in request.fixturenames:
+        yield request.getfixturevalue("server").url
+    else:
+        with serving(study_dir) as address:
+            yield address
+
+
+@pytest.fixture
+def new_page(chromium, url):
     """Opens a device with the reader's link; no page may report an error or load from elsewhere."""
     troubles, devices = [], []
 
@@ -51,8 +60,8 @@ def new_page(chromium, server):
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda line: "Security Policy" in line.text and troubles.append(line.text))
-        page.on("request", lambda request: request.url.startswith(server.url) or troubles.append(request.url))
-        page.goto(f"{server.url}/s/{token(READER)}")
+        page.on("request", lambda request: request.url.startswith(url) or troubles.append(request.url))
+        page.goto(f"{url}/s/{token(READER)}")
         page.wait_for_url(re.compile(r"/(introduction|rate/\d+|finish)$"))
         return page
 
@@ -197,6 +206,9 @@ def test_two_windows(study_dir, new_page):
     assert page.locator("fieldset").first.locator("input:checked").get_attribute("value") == "4"
     page.locator("fieldset").first.locator("label").nth(0).click()
     saved(page)  # having seen the other answer, the reader decides
+    other.keyboard.press("n")
+    other.keyboard.press("n")
+    at(other, 2)
     assert answers(study_dir) == {(1, CRITERIA[0]): (-4, 2)}
 
 
@@ -243,10 +255,11 @@ def test_targets_fit_fingers_and_pages_fit_screens(new_page, device):
             page.goto(page.url.rsplit("/", 1)[0] + "/" + path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         boxes = page.evaluate(
-            """[...document.querySelectorAll("button, .button, select, .values label, .tick, summary, input[type=range]")]
+            """names => [...document.querySelectorAll(names)]
                .filter(one => one.checkVisibility() && !one.closest("dialog"))
                .map(one => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
-               .map(([name, box]) => [name, box.width, box.height])"""
+               .map(([name, box]) => [name, box.width, box.height])""",
+            TARGETS,
         )
         assert len(boxes) >= 2
         small = [box for box in boxes if min(box[1:]) < 44]
@@ -305,7 +318,7 @@ def test_window_level_opacity_and_reset(study_dir, new_page):
         "Soft tissue": (400, 40),
         "Lung": (1200, -600),
     }.items():
-        page.locator(f"text={preset}").click()
+        page.get_by_role("button", name=preset).click()
         expected = ((hu - (level - width / 2)) / width * 255).clip(0, 255)
         for number in (0, 1):
             assert np.abs(shown(number)[..., :3] - expected[..., None]).max() <= 0.51
@@ -324,8 +337,11 @@ def test_window_level_opacity_and_reset(study_dir, new_page):
 
 
 def transforms(page):
-    return page.evaluate("[...document.querySelectorAll('.stage')].map(one => new DOMMatrix(getComputedStyle(one).transform))"
-                         ".map(one => [one.a, one.e, one.f])")  # fmt: skip
+    """(scale, x, y) of both pictures, in pixels."""
+    return page.evaluate(
+        """[...document.querySelectorAll(".stage")]
+           .map(one => new DOMMatrix(getComputedStyle(one).transform)).map(one => [one.a, one.e, one.f])"""
+    )
 
 
 def test_both_pictures_are_zoomed_and_moved_together(new_page):
