@@ -89,7 +89,7 @@ def run(study: Study, store: Store, images: Path, settings: DictConfig) -> None:
     """Serve until Ctrl-C."""
     logging.getLogger("reader_study").setLevel(logging.INFO)
     config = uvicorn.Config(
-        build_app(study, store, images),
+        build_app(study, store, images, settings.closed),
         # Uvicorn's own log of requests would hold the links; the application writes one without.
         access_log=False,
         server_header=False,

@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from reader_study.files import Study
 from reader_study.sheet import Sheet
-from reader_study.store import Conflict, Login, Misused, Store, digest
+from reader_study.store import Conflict, Login, Misused, Revoked, Store, digest
 
 HERE = Path(__file__).parent
 BODY_LIMIT = 4096  # bytes
@@ -80,8 +80,8 @@ class Throttle:
 class Site:
     """What all requests share."""
 
-    def __init__(self, study: Study, store: Store, images: Path) -> None:
-        self.study, self.store, self.images = study, store, images
+    def __init__(self, study: Study, store: Store, images: Path, closed: bool) -> None:
+        self.study, self.store, self.images, self.closed = study, store, images, closed
         self.cookie = (
             f"session-{digest(study.study_id)[:8]}"  # studies on one host, at several ports, share cookies
         )
@@ -131,6 +131,13 @@ class Site:
             paragraphs=[text(texts)],
         )
 
+    def farewell(self, request: Request, login: Login, title: str, text: str) -> Response:
+        """A last word to a reader; his session ends, so that nobody after him at this screen goes on in his name."""
+        self.store.log_out(request.cookies[self.cookie])
+        response = self.page(request, "message", login, title=title, paragraphs=[text])
+        response.delete_cookie(self.cookie)
+        return response
+
     def sheet(self, reader: str) -> Sheet:
         """A reader's questionnaire as it stands."""
         order = self.study.readers[reader].order()
@@ -154,14 +161,15 @@ def place(questions: Sequence[Sequence[str]], position: int) -> dict[str, int]:
     return {"n": n, "total": len(questions), "k": k, "of": len(questions[n - 1])}
 
 
-def build_app(study: Study, store: Store, images: Path) -> FastAPI:
+def build_app(study: Study, store: Store, images: Path, closed: bool = False) -> FastAPI:
     """The web application.
 
     Args:
         images: folder of the pictures, `public/images`.
+        closed: no more answers are taken; only the coordinator sees a page.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.site = Site(study, store, images)
+    app.state.site = Site(study, store, images, closed)
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.middleware("http")(guard)
@@ -203,6 +211,10 @@ def refuse(request: Request, error: AnyHTTPException) -> Response:
         return RedirectResponse(error.headers["Location"], 303)
     if request.method == "POST":
         return JSONResponse({"error": error.detail}, error.status_code)
+    if error.detail == "closed":
+        site = request.app.state.site
+        title = site.study.texts[site.language(request, None)]["closed"]["title"]
+        return site.message(request, 403, lambda text: text["closed"]["body"], title)
     reasons = {401: "session", 403: "forbidden", 404: "not_found", 429: "too_many"}
     reason = reasons.get(error.status_code, "server")
     return request.app.state.site.message(request, error.status_code, lambda text: text["errors"][reason])
@@ -229,6 +241,8 @@ def _reader(request: Request) -> Login:
         raise HTTPException(401, "session")
     if login.reader not in _site(request).study.readers:
         raise HTTPException(403, "forbidden")
+    if _site(request).closed:
+        raise HTTPException(403, "closed")
     return login
 
 
@@ -296,7 +310,10 @@ def open_link(token: str, request: Request, site: SiteOf) -> Response:
     address = request.client.host if request.client else ""
     if site.throttle.blocks(address):
         raise HTTPException(429, "too many")
-    found = site.store.log_in(token)
+    try:
+        found = site.store.log_in(token)
+    except Revoked:
+        return site.message(request, 403, lambda text: text["login"]["revoked"])
     if found is None:
         site.throttle.note(address)
         return site.message(request, 404, lambda text: text["login"]["unknown"])
@@ -321,7 +338,7 @@ def start(request: Request, site: SiteOf, login: AnyLogin) -> Response:
         return site.message(request, 200, lambda _: texts["body"], texts["title"])
     if login.is_coordinator:
         return RedirectResponse("/progress", 303)
-    open_positions = site.sheet(_consented(login, request).reader).open_positions()
+    open_positions = site.sheet(_consented(_reader(request), request).reader).open_positions()
     return RedirectResponse(f"/rate/{open_positions[0]}" if open_positions else "/finish", 303)
 
 
@@ -348,9 +365,9 @@ def ask_consent(request: Request, site: SiteOf, login: ReaderLogin) -> Response:
 
 @router.get("/declined")
 def declined(request: Request, site: SiteOf, login: ReaderLogin) -> Response:
-    """After a refusal: nothing was saved."""
+    """After a refusal: nothing was saved, and the session ends."""
     text = site.study.texts[site.language(request, login)]["consent"]
-    return site.page(request, "message", login, title=text["title"], paragraphs=[text["declined"]])
+    return site.farewell(request, login, text["title"], text["declined"])
 
 
 @router.post("/consent")
@@ -437,11 +454,11 @@ def finish(request: Request, site: SiteOf, login: ConsentedLogin) -> Response:
 
 @router.get("/thanks")
 def thanks(request: Request, site: SiteOf, login: ConsentedLogin) -> Response:
-    """The end; not before everything is answered."""
+    """The end, of the session too; not before everything is answered."""
     if site.sheet(login.reader).open_positions():
         raise _elsewhere("/finish")
     text = site.study.texts[site.language(request, login)]["thanks"]
-    return site.page(request, "message", login, title=text["title"], paragraphs=[text["body"]])
+    return site.farewell(request, login, text["title"], text["body"])
 
 
 @router.get("/progress")

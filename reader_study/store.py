@@ -117,6 +117,10 @@ class Conflict(Exception):
         self.current = current
 
 
+class Revoked(Exception):
+    """A link that was valid once and is not any more."""
+
+
 class Misused(Exception):
     """A request id that was given to another answer before."""
 
@@ -178,18 +182,24 @@ class Store:
             self._revoke(connection, TOKENS.c.reader == reader)
 
     def log_in(self, token: str) -> tuple[str, Login] | None:
-        """A new session (its secret, for the cookie) for the owner of a link's token; None for a wrong token."""
+        """A new session (its secret, for the cookie) for the owner of a link's token; None for a wrong token.
+
+        Raises:
+            Revoked: if the link was taken away.
+        """
         with self._change() as connection:
-            valid = connection.execute(select(TOKENS).where(TOKENS.c.revoked_at.is_(None))).all()
             # All are compared, and in constant time, so that the time of the reply tells nothing about any.
-            owners = [row for row in valid if secrets.compare_digest(row.token, digest(token))]
-            if not owners:
+            tokens = connection.execute(select(TOKENS)).all()
+            own = [row for row in tokens if secrets.compare_digest(row.token, digest(token))]
+            if not own:
                 return None
+            if own[0].revoked_at is not None:
+                raise Revoked
             session = secrets.token_urlsafe(32)
             connection.execute(
-                SESSIONS.insert().values(session=digest(session), token=owners[0].token, created_at=_now())
+                SESSIONS.insert().values(session=digest(session), token=own[0].token, created_at=_now())
             )
-            return session, Login(owners[0].reader)
+            return session, Login(own[0].reader)
 
     def login(self, session: str) -> Login | None:
         """Who is logged in with a session; None if it is unknown or its link was revoked."""

@@ -182,7 +182,7 @@ def test_restart_keeps_logins_and_a_revoked_link_is_dead_at_once(server, study_d
         assert first.get("/rate/1").status_code == second.get("/rate/1").status_code == 200
         change("study.serve.revoke=r01")
         assert first.get("/rate/1").status_code == 401
-        assert first.get(f"/s/{token('r01')}").status_code == 404
+        assert first.get(f"/s/{token('r01')}").status_code == 403
         assert second.get("/rate/1").status_code == 200
         link = change("study.serve.renew=r01").split("ADDRESS")[1].split()[0]
         assert first.get(link).status_code == 200

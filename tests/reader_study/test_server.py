@@ -95,7 +95,6 @@ def test_nothing_is_taken_before_consent(site):
     assert client.get("/rate/1").headers["location"] == "/introduction"
     assert send(client, first).status_code == 403
     assert client.get(f"/image/{site.state.site.study.items[first].original}").status_code == 403
-    assert client.get("/declined").status_code == 200
     assert site.state.site.store.all_answers() == []
     assert client.post("/consent", json={}).status_code == 200
     assert client.get("/").headers["location"] == "/rate/1"
@@ -115,6 +114,34 @@ def test_a_reader_resumes_goes_back_and_finishes(site):
     fill_in(client, site, "r01")
     assert client.get("/").headers["location"] == "/finish"
     assert client.get("/thanks").status_code == 200
+    assert client.get("/rate/1").status_code == 401  # at a shared screen nobody goes on in the reader's name
+    client.get(f"/s/{token('r01')}")
+    assert client.get("/rate/1").status_code == 200
+
+
+def test_who_declines_leaves_no_trace(site):
+    client = browser(site, "r01", consent=False)
+    assert "You have not agreed" in client.get("/declined").text
+    assert client.get("/consent").status_code == 401
+    assert site.state.site.store.progress()["r01"].consented_at is None
+
+
+def test_a_closed_study_takes_no_answers(site):
+    client, coordinator = browser(site, "r01"), browser(site)
+    coordinator.get(f"/c/{COORDINATOR_TOKEN}")
+    site.state.site.closed = True
+    assert send(client, order(site, "r01")[0]).status_code == 403
+    for path in ["/", "/rate/1", "/introduction"]:
+        assert "The study is closed" in client.get(path).text
+    assert coordinator.get("/progress").status_code == 200
+
+
+def test_a_revoked_link_is_told_so(site):
+    client = browser(site, "r01")
+    site.state.site.store.revoke("r01")
+    reply = client.get(f"/s/{token('r01')}")
+    assert (reply.status_code, "withdrawn" in reply.text) == (403, True)
+    assert client.get("/rate/1").status_code == 401
 
 
 def test_the_future_is_closed(site):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from reader_study import store as stores
-from reader_study.store import COORDINATOR, Conflict, Login, Misused, Saved, digest, open_store
+from reader_study.store import COORDINATOR, Conflict, Login, Misused, Revoked, Saved, digest, open_store
 from utils.errors import UserError
 
 READERS = ["r01", "r02"]
@@ -137,13 +137,16 @@ def test_links_are_revoked_for_good(store):
     other, _ = store.log_in("other")
     store.admit({"r01": digest("new"), "r02": digest("other")})
     assert store.login(session) is None
-    assert store.log_in("old") is None
+    with pytest.raises(Revoked):
+        store.log_in("old")
     assert store.login(other).reader == "r02"
     store.admit({"r01": digest("old"), "r02": digest("other")})  # an old access.json is put back
-    assert store.log_in("old") is None
+    with pytest.raises(Revoked):
+        store.log_in("old")
     store.revoke("r02")
     assert store.login(other) is None
-    assert store.log_in("other") is None
+    with pytest.raises(Revoked):
+        store.log_in("other")
 
 
 def test_logging_out_ends_one_session(store):
