@@ -9,17 +9,20 @@ import re
 import secrets
 import socket
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+import yaml
 from omegaconf import DictConfig
 
 from evaluation.results import write_text
-from reader_study.files import IMAGES, Study, read_study
+from reader_study.files import IMAGES, STUDY, Study, read_study
 from reader_study.server import build_app
 from reader_study.store import COORDINATOR, Store, digest, open_store, sqlite_url
 from utils.errors import UserError
 
 ACCESS = "access.json"
+TEXTS = Path(__file__).resolve().parents[1] / "conf/study/texts/en.yaml"  # has every text
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -27,6 +30,7 @@ def serve(cfg: DictConfig) -> Path:
     """Serve the study in `cfg.dir`, or change a reader's link and stop. Returns the study's folder."""
     folder, settings = Path(cfg.dir), cfg.study.serve
     study = read_study(folder)
+    check_texts(study)
     access = read_access(folder / ACCESS, study)
     store = open_database(cfg, study)
     try:
@@ -48,6 +52,23 @@ def open_database(cfg: DictConfig, study: Study) -> Store:
     """The database that `study.serve.database` names, SQLite in the study's folder by default."""
     url = cfg.study.serve.database or sqlite_url(Path(cfg.dir) / "answers.db")
     return open_store(url, study.study_id, study.seal, study.readers)
+
+
+def check_texts(study: Study) -> None:
+    """Raise UserError where a language of the study lacks a text that the pages show; better now than to a reader."""
+    pattern = yaml.safe_load(TEXTS.read_text(encoding="utf-8"))
+    for language in study.languages:
+        absent = _absent(pattern, study.texts.get(language), language)
+        if absent:
+            raise UserError(f"the study has no text {absent[0]}; add it to {STUDY}, as in {TEXTS}")
+
+
+def _absent(pattern: Any, texts: Any, path: str) -> list[str]:
+    """Dotted keys of the pattern without a counterpart."""
+    if not isinstance(pattern, dict):
+        return [] if texts else [path]
+    given = texts if isinstance(texts, dict) else {}
+    return [key for name, part in pattern.items() for key in _absent(part, given.get(name), f"{path}.{name}")]
 
 
 def read_access(file: Path, study: Study) -> dict[str, str]:

@@ -201,6 +201,14 @@ def test_a_taken_port_is_a_users_error(study_dir):
         serve._listen("127.0.0.1", taken.getsockname()[1])
 
 
+def test_texts_are_checked_before_a_reader_comes(study_dir):
+    study = read_study(study_dir)
+    serve.check_texts(study)
+    del study.texts["de"]["scale"]["anchors"]["-4"]
+    with pytest.raises(UserError, match=r"no text de\.scale\.anchors\.-4"):
+        serve.check_texts(study)
+
+
 def test_access_is_checked(study_dir):
     study, file = read_study(study_dir), study_dir / "access.json"
     content = json.loads(file.read_text())
