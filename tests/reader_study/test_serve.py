@@ -46,7 +46,7 @@ def write_until(server, reader, order, stop, sent, acknowledged):
                         break
                     assert reply.status_code >= 500, reply.text
                 except httpx.TransportError:
-                    time.sleep(0.02)
+                    time.sleep(0.2)
             acknowledged.append((reader, content, reply.json()))
             revisions[key] = reply.json()["revision"]
 
