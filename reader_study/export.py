@@ -1,0 +1,91 @@
+"""`python study.py action=export`: the answers so far, as a CSV with its checksum, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from reader_study.files import ANSWER_COLUMNS, ANSWERS, Study, read_study, write_answers
+from reader_study.serve import open_database
+from reader_study.sheet import Sheet
+from utils.errors import UserError
+
+
+def export(cfg: DictConfig) -> Path:
+    """Write `export/answers.csv`, print what each reader has not answered; returns the file."""
+    folder = Path(cfg.dir)
+    study = read_study(folder)
+    if cfg.study.serve.database is None and not (folder / "answers.db").is_file():
+        raise UserError(f"there is no {folder / 'answers.db'}, so nothing was answered; run action=serve")
+    store = open_database(cfg, study)
+    try:
+        answers = answer_table(study, store.all_answers())
+    finally:
+        store.close()
+    for line in missing_lines(study, answers):
+        print(line)
+    return write_answers(folder / ANSWERS, answers)
+
+
+def answer_table(study: Study, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The database's `answers` as ANSWER_COLUMNS, by reader, position and criterion.
+
+    `position` counts from 1 in the reader's own order; `answered_at` is the time of the last change (UTC); `revisions`
+    is the number of changes after the first answer.
+    """
+    positions = {
+        (name, item): position
+        for name, reader in study.readers.items()
+        for position, item in enumerate(reader.order(), 1)
+    }
+    table = pd.DataFrame(
+        [
+            {
+                "study_id": study.study_id,
+                "reader": row["reader"],
+                "item": row["item"],
+                "criterion": row["criterion"],
+                "rating": row["rating"],
+                "position": positions[row["reader"], row["item"]],
+                "answered_at": row["last_at"],
+                "revisions": row["revision"] - 1,
+                "simulated": study.simulated,
+            }
+            for row in rows
+        ],
+        columns=ANSWER_COLUMNS,
+    )
+    rank = {criterion: number for number, criterion in enumerate(study.criteria)}
+    return table.sort_values(
+        ["reader", "position", "criterion"],
+        key=lambda column: column.map(rank) if column.name == "criterion" else column,
+        ignore_index=True,
+    )
+
+
+def missing_lines(study: Study, answers: pd.DataFrame) -> list[str]:
+    """One line a reader: all answered, or the missing ones by position and criterion."""
+    lines = []
+    for name, reader in study.readers.items():
+        own = answers[answers["reader"] == name]
+        sheet = Sheet(reader.order(), study.criteria, set(zip(own["item"], own["criterion"], strict=True)))
+        total = sheet.total * len(study.criteria)
+        if len(own) == total:
+            lines.append(f"{name}: all {total} answers")
+        elif own.empty:
+            lines.append(f"{name}: no answer of {total}")
+        else:
+            gaps = [f"{position} ({_names(sheet, position)})" for position in sheet.open_positions()]
+            lines.append(
+                f"{name}: {total - len(own)} of {total} answers missing, at positions {', '.join(gaps)}"
+            )
+    return lines
+
+
+def _names(sheet: Sheet, position: int) -> str:
+    missing = sheet.missing(position)
+    return "all" if len(missing) == len(sheet.criteria) else ", ".join(missing)
