@@ -36,10 +36,9 @@ def report(one: Analysis, folder: Path, notes: Mapping[str, str]) -> Report:
             f"{draw.SIMULATED}: readers and ratings are synthetic. {LEAD}",
         )
     sections = [
-        Section("Results in words", words.results(one)),
         _answers(one),
-        _tables(one),
         _figure7(one, folder),
+        _tables(one),
         _tests(one),
         _mixed(one),
         _agreement(one),
@@ -48,6 +47,7 @@ def report(one: Analysis, folder: Path, notes: Mapping[str, str]) -> Report:
         _criteria(one, folder),
         _beside_the_paper(one),
         _arithmetic(),
+        Section("Results in words", words.results(one)),
     ]
     return Report(title, lead, _headlines(one), [section for section in sections if section], notes)
 
