@@ -16,7 +16,7 @@ const state = { selected: [], sort: "run started", descending: true, metrics: nu
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in element && key !== "list") element[key] = value;
+    if (key in element) element[key] = value;
     else element.setAttribute(key, value);
   }
   element.append(...children.filter((child) => child !== null));
@@ -68,7 +68,7 @@ const isNumeric = (column) => data.runs.some((run) => typeof valueOf(run, column
 const stroke = (index) => `s${index % COLOURS} d${Math.floor(index / COLOURS) % DASHES}`;
 
 function swatch(index) {
-  const svg = draw("svg", { viewBox: "0 0 32 12", "aria-hidden": "true" });
+  const svg = draw("svg", { class: "swatch", viewBox: "0 0 32 12", "aria-hidden": "true" });
   svg.append(draw("line", { x1: 1, y1: 6, x2: 31, y2: 6, class: `line ${stroke(index)}`, "stroke-width": 3 }));
   return svg;
 }
@@ -125,8 +125,9 @@ function header(id, label, numeric) {
 function nameCell(run) {
   const box = make("input", { type: "checkbox", checked: state.selected.includes(run), "aria-label": `compare ${run.name}` });
   box.addEventListener("change", () => select([run], box.checked));
-  const cut = run.name.lastIndexOf("/") + 1;
-  const name = make("span", { className: "name" }, make("span", { className: "where", textContent: run.name.slice(0, cut) }), run.name.slice(cut));
+  const parts = run.name.split("/"), last = parts.pop();
+  const where = parts.flatMap((part) => [`${part}/`, make("wbr")]); // a long name breaks at its slashes
+  const name = make("span", { className: "name" }, make("span", { className: "where" }, ...where), last);
   const problems = run.problems.length
     ? make("span", { className: "problem", title: run.problems.join("\n"), textContent: "⚠", "aria-label": `could not be read: ${run.problems.join("; ")}` })
     : null;
@@ -150,8 +151,8 @@ function showTable() {
   const columns = data.columns.filter((column) => state.shown.has(idOf(column)));
   const every = make("input", { type: "checkbox", "aria-label": "compare all runs of the table", checked: runs.length > 0 && runs.every((run) => state.selected.includes(run)) });
   every.addEventListener("change", () => select(runs, every.checked));
-  const first = header("name", "run", false), bar = make("div", {}, every, ...first.childNodes);
-  first.append(bar);
+  const first = header("name", "run", false);
+  first.replaceChildren(make("div", {}, every, ...first.childNodes));
   byId("runs").tHead.rows[0].replaceChildren(first, ...columns.map((c) => header(idOf(c), labelOf(c), c.numeric)));
   byId("runs").tBodies[0].replaceChildren(...runs.map((run) =>
     make("tr", { className: state.selected.includes(run) ? "selected" : "", "data-run": run.index },
@@ -276,8 +277,8 @@ function ticks(low, high, log) {
     const decades = inside.filter((value) => Number.isInteger(Number(Math.log10(value).toFixed(9))));
     return decades.length >= 3 ? decades : inside;
   }
-  const rough = (high - low) / 4 || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [5, 2, 1].find((m) => m * power <= rough * (1 + 1e-9));
   const found = [];
   for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(Number(value.toPrecision(12)));
   return found;
@@ -293,6 +294,7 @@ function scales(series, log) {
   const x = extent(xs), y = extent(ys);
   if (x[0] === x[1]) x[1] += 1;
   if (y[0] === y[1]) { y[0] -= Math.abs(y[0]) * 0.1 || 1; y[1] += Math.abs(y[1]) * 0.1 || 1; }
+  if (!log) { const room = (y[1] - y[0]) * 0.04; y[0] -= room; y[1] += room; }
   const f = log ? Math.log10 : (value) => value;
   return {
     x, y, usable,
@@ -358,14 +360,17 @@ function nearest(values, at) {
   return values.reduce((best, value, i) => (Math.abs(value - at) < Math.abs(values[best] - at) ? i : best), 0);
 }
 
+/** The index of a curve's point that is nearest to `at`; -1 before its beginning and behind its end. */
+const pointAt = (one, at) => (at < one.x[0] || at > one.x[one.x.length - 1] ? -1 : nearest(one.x, at));
+
 function mark(marks, series, scale, at) {
   marks.replaceChildren();
   if (at === null || at < scale.x[0] || at > scale.x[1]) return;
   const x = scale.toX(at);
   marks.append(draw("line", { class: "cursor", x1: x, x2: x, y1: PLOT.top, y2: PLOT.height - PLOT.bottom }));
   for (const one of series) {
-    const i = nearest(one.x, at);
-    if (scale.usable(one.y[i])) marks.append(dot(one, i, scale));
+    const i = pointAt(one, at);
+    if (i >= 0 && scale.usable(one.y[i])) marks.append(dot(one, i, scale));
   }
 }
 
@@ -378,7 +383,7 @@ function listen(figure, svg, readout, series, scale) {
     if (at === null) return;
     const axis = byId("axis").selectedOptions[0].textContent.replace(/s$/, "");
     readout.replaceChildren(make("div", { textContent: `${axis} ${numeral(at)}` }), ...series.map((one) =>
-      make("div", { className: "key" }, swatch(one.index), make("b", { textContent: numeral(one.y[nearest(one.x, at)]) }), make("span", { textContent: one.run.name }))));
+      make("div", { className: "key" }, swatch(one.index), make("b", { textContent: numeral(one.y[pointAt(one, at)]) }), make("span", { textContent: one.run.name }))));
     readout.hidden = false;
     const right = scale.toX(at) > PLOT.width / 2;
     readout.style.left = right ? `${PLOT.left}px` : "auto";

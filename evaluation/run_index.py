@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 from yaml import YAMLError
 
 from utils.provenance import ENVIRONMENT, REPEAT, command, nameless
@@ -29,7 +30,15 @@ from utils.runs import FAILED, FINISHED, MULTIRUN
 HYDRA = Path(".hydra") / "config.yaml"
 MARKS = (HYDRA, Path(ENVIRONMENT), Path(FINISHED))
 RESULTS = ("evaluation", "compare")  # inside a run; elsewhere (`out_dir=`) config.yaml names the run
-NOT_SETTINGS = ("paths.", "ckpt_path", "publish", "name", "data_name", "task")
+ELSEWHERE = {
+    "name",
+    "data_name",
+    "task",
+    "ckpt_path",
+    "publish",
+    "data.cache_dir",
+}  # settings that are shown apart, or
+ELSEWHERE_BELOW = ("paths.", "logger.")  # only say where files lie
 EPOCH = re.compile(r"epoch_(\d+)\.png")
 T = TypeVar("T")
 
@@ -93,7 +102,7 @@ def collect(runs_dir: str | Path) -> list[Run]:
     """All runs below `runs_dir`, the newest first. Evaluations that lie beside them are given to their runs."""
     root = Path(runs_dir).resolve()
     runs, elsewhere = {}, []
-    for folder in _folders(root):
+    for folder in tqdm(_folders(root), desc="runs", unit="folder", disable=None):
         if is_run(folder):
             runs[folder] = read_run(folder, root)
         elif (folder / "metrics.json").is_file():
@@ -144,7 +153,7 @@ def _read_settings(run: Run) -> None:
     run.settings = {
         key: value
         for key, value in flat.items()
-        if not key.startswith(NOT_SETTINGS) and not str(value).startswith(own)
+        if key not in ELSEWHERE and not key.startswith(ELSEWHERE_BELOW) and not str(value).startswith(own)
     }
     git = made.get("git")
     if isinstance(git, dict):
