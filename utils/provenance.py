@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -65,7 +66,8 @@ def record(cfg: DictConfig) -> None:
 
 def command(run_dir: str | Path) -> str:
     """The line that repeats a run, to be given in the folder that the run was started in."""
-    return f"python train.py --config-dir {nameless(str(Path(run_dir).resolve()))} --config-name repeat"
+    home, rest = re.fullmatch("(~/)?(.*)", nameless(str(Path(run_dir).resolve())), re.DOTALL).groups("")
+    return f"python train.py --config-dir {home}{shlex.quote(rest)} --config-name repeat"
 
 
 HEAD = """\

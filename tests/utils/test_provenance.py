@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -25,7 +26,7 @@ def trained(tmp_path) -> Path:
 
 def repeated(run_dir: Path, *overrides: str) -> Path:
     """Repeat a run by its one-liner; the new run's folder."""
-    line = provenance.command(run_dir).split()
+    line = shlex.split(provenance.command(run_dir))
     done = run(line[1], *line[2:], *overrides)
     assert done.returncode == 0, done.stderr
     new = Path(done.stdout.strip().splitlines()[-1]).parent
@@ -66,6 +67,16 @@ def test_nobody_is_named(trained, monkeypatch):
     assert provenance.nameless(f"x={Path.cwd()}/runs,{Path.cwd()}, /mnt{Path.cwd()}/y") == (
         f"x=runs,., /mnt{Path.cwd()}/y"
     )
+
+
+def test_the_line_can_be_given_to_a_shell(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/somebody"))
+    for folder, named in (
+        ("/home/somebody/my runs/a", "~/'my runs/a'"),
+        ("/x/$(b)", "'/x/$(b)'"),
+        ("/x/y", "/x/y"),
+    ):
+        assert provenance.command(folder) == f"python train.py --config-dir {named} --config-name repeat"
 
 
 def test_a_home_folder_is_found_again(tmp_path, monkeypatch):
