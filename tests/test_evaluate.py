@@ -42,6 +42,7 @@ def test_classifier_round_trip(trained):
     assert figure["n"] == 12
     assert len((out / "cases.csv").read_text().splitlines()) == 13
     assert "<html" in (out / "report.html").read_text()
+    assert OmegaConf.load(out / "config.yaml").run == str(out.parent)
 
 
 def test_cycle_am_round_trip(trained, tmp_path):

@@ -14,7 +14,8 @@ from omegaconf import DictConfig, open_dict
 
 from utils.errors import UserError
 
-WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json"}
+WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json", "failed.json"}
+WORTHLESS |= {"environment.json", "repeat.yaml", "git.diff"}  # utils.provenance, which imports torch
 T = TypeVar("T")
 
 

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from evaluation.classifier import evaluate_classifier
 from evaluation.cycle_am import evaluate_cycle_am
+from evaluation.dashboard import write_dashboard
+from evaluation.run_index import collect
 from utils import runs
 from utils.checkpoints import load_module, write_atomically
 from utils.classifiers import find_classifiers, load_classifier
@@ -22,10 +24,12 @@ from utils.training import build_data, prepare, say
 
 
 def evaluate(cfg: DictConfig) -> Path:
-    """Evaluate what `cfg.name` trained on this data; returns the folder of the results.
+    """Evaluate what `cfg.name` trained on this data; returns the folder of the results (of an overview, its page).
 
     Raises UserError where there is no such run, or where it was trained on patients that are to be tested.
     """
+    if cfg.evaluation.task in OVERVIEWS:
+        return OVERVIEWS[cfg.evaluation.task](cfg)
     check_config(cfg)
     prepare(cfg)
     run_dir = find_run(cfg)
@@ -36,7 +40,7 @@ def evaluate(cfg: DictConfig) -> Path:
     out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
     TASKS[task](cfg, run_dir, data, out_dir)
-    text = OmegaConf.to_yaml(cfg, resolve=True)
+    text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run_dir)}), resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
     return out_dir
 
@@ -74,6 +78,16 @@ def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_d
     compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
 
 
+def _runs(cfg: DictConfig) -> Path:
+    """The page of all runs. Raises UserError where there is no such folder."""
+    runs_dir = Path(cfg.paths.runs)
+    if not runs_dir.is_dir():
+        raise UserError(
+            f"paths.runs={runs_dir}: there is no such folder; train something, or name the folder of runs"
+        )
+    return write_dashboard(Path(cfg.out_dir or runs_dir) / "dashboard.html", collect(runs_dir))
+
+
 def options(cfg: DictConfig) -> dict[str, Any]:
     """Keyword arguments for the evaluation, from the configuration."""
     given = OmegaConf.to_container(cfg.evaluation, resolve=True)
@@ -90,3 +104,4 @@ def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}
 FOLDERS = {"compare": "compare"}
+OVERVIEWS = {"runs": _runs}  # of all runs, not of one

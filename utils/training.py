@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks.progress import progress
 from utils import loggers as log
-from utils import runs
+from utils import provenance, runs
 from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_weights
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
@@ -33,7 +33,8 @@ def train(cfg: DictConfig) -> Result:
     """Train what `cfg.task` names and point `latest` to the run. Raises UserError for bad input."""
     check_config(cfg)
     prepare(cfg)
-    result = TASKS[cfg.task](cfg)
+    with runs.failure_recorded(cfg.paths.run_dir):
+        result = TASKS[cfg.task](cfg)
     if cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
         rank_zero_only(runs.publish)(cfg.paths.run_dir)
     return result
@@ -198,6 +199,7 @@ def fit(
     cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None
 ) -> Result:
     """Run the trainer; loggers are closed whatever happens."""
+    rank_zero_only(provenance.record)(cfg)
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
     failed, start = True, time.monotonic()
