@@ -12,21 +12,32 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from sweeps import failures
 from utils.errors import UserError
 
 WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json"}
 T = TypeVar("T")
 
 
-def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:
-    """Call `task`; a UserError becomes one line on stderr and exit status 1."""
+def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T | None:
+    """Call `task`; a UserError becomes one line on stderr and exit status 1.
+
+    A multirun's job that fails, with whichever error, returns None after the error was recorded in its folder: the
+    other jobs go on, and `sweeps.failures.Summary` sets the exit status at the end.
+    """
     try:
+        if is_multirun():
+            failures.forget(job_folder())
         return task(cfg)
     except Exception as error:
         meant = user_error(error)
-        if meant is None:
+        if meant is None and not is_multirun():
             raise
-        print(f"error: {' '.join(str(meant).split())}", file=sys.stderr)
+        message = " ".join((str(meant) if meant else f"{type(error).__name__}: {error}").split())
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        if is_multirun():
+            failures.record(job_folder(), error, message)
+            return None
         discard(Path(cfg.paths.run_dir))
         sys.exit(1)
 
@@ -49,9 +60,18 @@ def is_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def job_folder() -> Path:
+    """Where Hydra put this job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
 def settle(cfg: DictConfig) -> DictConfig:
-    """The configuration as the task takes it: a multirun's job publishes only where publish=true was given."""
-    if cfg.publish is None:
-        with open_dict(cfg):
+    """The configuration as the task takes it: a multirun's job publishes only where publish=true was given, and
+    goes on from what an earlier run of the same sweep left in its folder.
+    """
+    with open_dict(cfg):
+        if cfg.publish is None:
             cfg.publish = not is_multirun()
+        if cfg.ckpt_path is None and is_multirun():
+            cfg.ckpt_path = "auto"
     return cfg
