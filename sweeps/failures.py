@@ -11,14 +11,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from utils.files import write_atomically
+
 FAILED = "failed.json"
 TRACEBACK = "traceback.txt"
 
 
 def record(folder: Path, error: Exception, message: str) -> None:
     """Write `failed.json` (`error`, one line) and `traceback.txt` into the job's folder."""
-    from utils.checkpoints import write_atomically  # torch, which --help does not need
-
     trace = "".join(traceback.format_exception(error))
     facts = json.dumps({"error": message, "traceback": TRACEBACK}, indent=2) + "\n"
     for name, text in ((TRACEBACK, trace), (FAILED, facts)):

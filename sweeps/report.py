@@ -1,4 +1,4 @@
-"""What came out of a study: `study.csv`, `best.yaml` and `study.png` in the sweep's folder, and lines for the terminal."""
+"""What came out of a study: `study.csv`, `best.yaml`, `study.png` in the sweep's folder, lines for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.failures import failed
 from sweeps.study import DONE, SURPLUS, folder_of
-from utils.checkpoints import write_atomically
+from utils.files import write_atomically
 
 FRONT, OTHERS = "tab:red", "0.6"
 
@@ -38,7 +38,8 @@ def best(study: Study) -> list[FrozenTrial]:
 def line(study: Study, trial: FrozenTrial, n_trials: int) -> str:
     """One line on a trial that just ended."""
     done = len(study.get_trials(deepcopy=False, states=DONE))
-    how = " ".join(f"{value:.4g}" for value in trial.values or ()) or trial.state.name.lower()
+    values = " ".join(f"{value:.4g}" for value in trial.values or ())
+    how = values if trial.state == TrialState.COMPLETE else trial.state.name.lower()
     front = ", ".join(str(one.number) for one in best(study))
     params = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
     return f"trial {trial.number}: {how}  ({done} of {n_trials} done, best: {front or 'none'})  {params}"
@@ -119,7 +120,8 @@ def history(study: Study, name: str) -> Figure:
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(fontsize=8)
     if weights:
-        right.barh(list(weights)[::-1], list(weights.values())[::-1], color="tab:blue")
+        right.barh(list(weights), list(weights.values()), height=0.6, color="tab:blue")
+        right.set_ylim(max(len(weights), 4) - 0.5, -0.5)
     right.set(xlabel="importance (fANOVA)" if weights else "importance: too few trials", xlim=(0, 1))
     return figure
 

@@ -24,6 +24,9 @@ from utils.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+# Optuna's own use of what it deprecates, and its advice for those who give no signs of life themselves.
+warnings.filterwarnings("ignore", "system_attrs has been deprecated", FutureWarning)
+warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with Study.optimize")
 
 PRUNED = "pruned"  # a trial's attribute, set by its job: the epoch after which it was stopped
 SURPLUS = "surplus"  # set on a trial that two workers asked for at once and that nobody ran

@@ -17,7 +17,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks.checkpoint import BestCheckpoint
+from callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from callbacks.progress import progress
 from utils import loggers as log
 from utils import runs
@@ -27,8 +27,8 @@ from utils.config import check_config
 from utils.errors import UserError
 
 say = rank_zero_only(partial(print, flush=True))
-# best: path of the best checkpoint or None; score: its monitored value; metrics: the last values, best_metrics: those of
-# the best checkpoint's epoch; objective: what a sweep is told
+# best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those
+# of the best checkpoint's epoch; objective: what a sweep is told
 Result = dict[str, Any]
 
 
@@ -220,6 +220,9 @@ def fit(
 ) -> Result:
     """Run the trainer; loggers are closed whatever happens."""
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
+    callbacks.sort(
+        key=lambda c: isinstance(c, LastCheckpoint)
+    )  # last.ckpt holds what the others know of an epoch
     loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
     failed, start = True, time.monotonic()
     try:

@@ -1,8 +1,8 @@
 """`hydra/sweeper=optuna`: asks a study of Optuna what to run, launches it, tells it how it went.
 
-Hydra takes sweepers from the namespace `hydra_plugins` only, and imports all of it whenever it starts: what takes time
-to import comes later. The official Optuna plugin needs Optuna below 3 and does not tell a job which trial it is, so a job
-cannot be pruned.
+Hydra takes sweepers from the namespace `hydra_plugins` only, and imports all of it whenever it starts: what takes
+time to import comes later. The official Optuna plugin needs Optuna below 3 and does not tell a job which trial it is,
+so a job cannot be pruned.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from utils.files import write_atomically
 
 
 class AskTellSweeper(Sweeper):
@@ -55,8 +57,8 @@ class AskTellSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run what the study lacks, then print and write what came out of it."""
-        from sweeps import report, space, study as studies
-        from utils.checkpoints import write_atomically
+        from sweeps import report, space
+        from sweeps import study as studies
 
         folder = Path(self.config.hydra.sweep.dir)
         write_atomically(folder / "multirun.yaml", lambda path: OmegaConf.save(self.config, path))
