@@ -185,8 +185,10 @@ def alive(study: Study, trials: Sequence[Trial]) -> Iterator[None]:
     try:
         yield
     except BaseException:  # Ctrl-C too
+        stored = study.get_trials(deepcopy=False)
         for trial in trials:
-            retry(study, study.tell(trial, state=TrialState.FAIL, skip_if_finished=True))
+            if not stored[trial.number].state.is_finished():
+                retry(study, study.tell(trial, state=TrialState.FAIL))
         raise
     finally:
         stop.set()

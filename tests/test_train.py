@@ -154,6 +154,21 @@ def kill_when(file: Path, command: list[str]) -> None:
     assert file.is_file()
 
 
+def test_the_last_checkpoint_knows_that_its_epoch_is_the_best(tmp_path):
+    result = train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=1", "model.epochs=1"], tmp_path))
+    last = torch.load(Path(result["best"]).with_name("last.ckpt"), weights_only=True)
+    (best,) = (state for name, state in last["callbacks"].items() if "BestCheckpoint" in name)
+    assert float(best["best_model_score"]) == result["score"]
+
+
+def test_objectives_are_read_at_the_best_epoch(tmp_path):
+    names = ["objectives=[val/loss,val/auc]", "trainer.max_epochs=3", "model.epochs=1"]
+    result = train(composed([*TINY_CLASSIFIER, *names], tmp_path))
+    assert result["objective"] == [result["score"], result["best_metrics"]["val/auc"]]
+    with pytest.raises(UserError, match=r"val/colour was not logged; there are .*val/loss"):
+        train(composed([*TINY_CLASSIFIER, *names[1:], "objectives=[val/colour]"], tmp_path, "other"))
+
+
 def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):
     overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", "trainer.max_epochs=1"]
     done = run("train.py", "-m", "seed=0,1", *overrides)
