@@ -67,6 +67,14 @@ def test_generated_images_are_turned_only_where_real_ones_are(tmp_path):
         assert cfg.model.terms.activation.function.augment.turns is turns
 
 
+@pytest.mark.parametrize(
+    "search", sorted(path.stem for path in (ROOT / "conf/hparams_search").glob("*.yaml"))
+)
+def test_every_search_composes(search, tmp_path):
+    experiment = "cycle_am_small" if search.startswith("cycle_am") else "classifier"
+    check_config(composed([f"experiment={experiment}", f"hparams_search={search}"], tmp_path))
+
+
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
 @pytest.mark.parametrize("debug", ["fdr", "overfit", "limit"])
 def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):

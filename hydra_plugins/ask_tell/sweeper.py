@@ -7,6 +7,7 @@ so a job cannot be pruned.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from utils.errors import UserError
 from utils.files import write_atomically
 
 
@@ -56,7 +58,13 @@ class AskTellSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run what the study lacks, then print and write what came out of it."""
+        """Run what the study lacks, then print and write what came out of it; exit with one line for a UserError."""
+        try:
+            self._run(arguments)
+        except UserError as error:
+            sys.exit(f"error: {error}")
+
+    def _run(self, arguments: list[str]) -> None:
         from sweeps import report, space
         from sweeps import study as studies
 

@@ -76,16 +76,19 @@ def test_trials_of_a_worker_that_was_stopped_are_asked_again_in_their_folder(tmp
 
 
 def test_a_trials_random_numbers_come_from_seed_and_number(tmp_path):
-    def values(folder: Path, seed: int) -> list[float]:
+    def values(folder: Path, seed: int, *batches: int) -> list[float]:
+        """Of trials that were asked for in several starts of a worker."""
         folder.mkdir()
-        sampler = SeededSampler(optuna.samplers.RandomSampler, seed)
-        trials = ask(study_in(folder, sampler=sampler), SPACE, n_trials=3, n_jobs=3, failures=0)
-        return [trial.params["x"] for trial in trials]
+        for n_trials in batches:
+            study = study_in(folder, sampler=SeededSampler(optuna.samplers.TPESampler, seed))
+            for trial in ask(study, SPACE, n_trials, n_jobs=3, failures=0):
+                tell(study, trial, trial.params["x"])
+        return [trial.params["x"] for trial in study.trials]
 
-    first = values(tmp_path / "a", 0)
-    assert first == values(tmp_path / "b", 0)
-    assert len(set(first)) == 3
-    assert not set(first) & set(values(tmp_path / "c", 1))
+    whole = values(tmp_path / "whole", 0, 3)
+    assert whole == values(tmp_path / "parts", 0, 1, 3)
+    assert len(set(whole)) == 3
+    assert not set(whole) & set(values(tmp_path / "other", 1, 3))
 
 
 def test_another_direction_is_one_clear_line(tmp_path):
