@@ -118,9 +118,11 @@ def history(study: Study, name: str) -> Figure:
     left.step(numbers, running_best.accumulate(values), where="post", color=FRONT, label="best so far")
     left.set(xlabel="trial", ylabel=name)
     left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(fontsize=8)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
     if weights:
-        right.barh(list(weights), list(weights.values()), height=0.6, color="tab:blue")
+        rows = range(len(weights))
+        right.barh(rows, list(weights.values()), height=0.6, color="tab:blue")
+        right.set_yticks(rows, [".".join(key.split(".")[-2:]) for key in weights])
         right.set_ylim(max(len(weights), 4) - 0.5, -0.5)
     right.set(xlabel="importance (fANOVA)" if weights else "importance: too few trials", xlim=(0, 1))
     return figure
@@ -148,7 +150,9 @@ def pareto(study: Study, names: Sequence[str]) -> Figure:
             where = (trial.values[x], trial.values[y])
             axis.annotate(str(trial.number), where, (3, 3), textcoords="offset points", fontsize=7)
         axis.set(xlabel=names[x], ylabel=names[y])
-    axis.legend(fontsize=8)
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8, frameon=False
+    )
     return figure
 
 
