@@ -26,7 +26,7 @@ class LastCheckpoint(_Movable):
 
 
 class BestCheckpoint(_Movable):
-    """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on."""
+    """Keeps `best.ckpt` in `dirpath`, by the monitored value, from epoch `min_epochs` on; `metrics` are its figures."""
 
     def __init__(self, dirpath: str, monitor: str, mode: str = "max", min_epochs: int | None = None) -> None:
         options = {
@@ -37,6 +37,23 @@ class BestCheckpoint(_Movable):
         }
         super().__init__(dirpath, filename="best", **options)
         self.min_epochs = min_epochs or 0
+        self.metrics: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the best epoch's figures."""
+        return {**super().state_dict(), "metrics": self.metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them over; checkpoints of earlier versions have none."""
+        self.metrics = dict(state_dict.get("metrics", {}))
+        super().load_state_dict(state_dict)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the figures of an epoch that is the best so far."""
+        before = self.best_model_score
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.best_model_score is not before:
+            self.metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Any = None) -> bool:
         """Whether this epoch is the best so far, and late enough to count."""

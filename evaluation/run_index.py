@@ -24,8 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 from yaml import YAMLError
 
+from sweeps.failures import FAILED
 from utils.provenance import ENVIRONMENT, REPEAT, command, nameless
-from utils.runs import FAILED, FINISHED, MULTIRUN
+from utils.runs import FINISHED, MULTIRUN
 
 HYDRA = Path(".hydra") / "config.yaml"
 MARKS = (HYDRA, Path(ENVIRONMENT), Path(FINISHED))

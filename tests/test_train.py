@@ -67,6 +67,14 @@ def test_generated_images_are_turned_only_where_real_ones_are(tmp_path):
         assert cfg.model.terms.activation.function.augment.turns is turns
 
 
+@pytest.mark.parametrize(
+    "search", sorted(path.stem for path in (ROOT / "conf/hparams_search").glob("*.yaml"))
+)
+def test_every_search_composes(search, tmp_path):
+    experiment = "cycle_am_small" if search.startswith("cycle_am") else "classifier"
+    check_config(composed([f"experiment={experiment}", f"hparams_search={search}"], tmp_path))
+
+
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
 @pytest.mark.parametrize("debug", ["fdr", "overfit", "limit"])
 def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):
@@ -152,6 +160,21 @@ def kill_when(file: Path, command: list[str]) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert file.is_file()
+
+
+def test_the_last_checkpoint_knows_that_its_epoch_is_the_best(tmp_path):
+    result = train(composed([*TINY_CLASSIFIER, "trainer.max_epochs=1", "model.epochs=1"], tmp_path))
+    last = torch.load(Path(result["best"]).with_name("last.ckpt"), weights_only=True)
+    (best,) = (state for name, state in last["callbacks"].items() if "BestCheckpoint" in name)
+    assert float(best["best_model_score"]) == result["score"]
+
+
+def test_objectives_are_read_at_the_best_epoch(tmp_path):
+    names = ["objectives=[val/loss,val/auc]", "trainer.max_epochs=3", "model.epochs=1"]
+    result = train(composed([*TINY_CLASSIFIER, *names], tmp_path))
+    assert result["objective"] == [result["score"], result["best_metrics"]["val/auc"]]
+    with pytest.raises(UserError, match=r"val/colour was not logged; there are .*val/loss"):
+        train(composed([*TINY_CLASSIFIER, *names[1:], "objectives=[val/colour]"], tmp_path, "other"))
 
 
 def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):

@@ -47,6 +47,8 @@ class TrainSchema:
     ckpt_path: str | None = None
     init_from: str | None = None
     publish: bool | None = None
+    objectives: list[str] | None = None
+    trial: Any = None
     companions: Any = None
     data: Any = None
     model: Any = None

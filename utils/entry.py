@@ -12,23 +12,35 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from sweeps import failures
 from utils.errors import UserError
 
-WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json", "failed.json"}
+WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json", failures.FAILED, failures.TRACEBACK}
 WORTHLESS |= {"environment.json", "repeat.yaml", "git.diff"}  # utils.provenance, which imports torch
 T = TypeVar("T")
 
 
-def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:
-    """Call `task`; a UserError becomes one line on stderr and exit status 1."""
+def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T | None:
+    """Call `task`; a UserError becomes one line on stderr and exit status 1.
+
+    The error of a run is recorded in its folder. A multirun's job that fails, with whichever error, returns None: the
+    other jobs go on, and `sweeps.failures.Summary` sets the exit status at the end.
+    """
+    folder = Path(cfg.paths.run_dir)
     try:
+        failures.forget(folder)
         return task(cfg)
     except Exception as error:
         meant = user_error(error)
-        if meant is None:
+        message = " ".join((str(meant) if meant else f"{type(error).__name__}: {error}").split())
+        if is_own(folder):
+            failures.record(folder, error, message)
+        if meant is None and not is_multirun():
             raise
-        print(f"error: {' '.join(str(meant).split())}", file=sys.stderr)
-        discard(Path(cfg.paths.run_dir))
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        if is_multirun():
+            return None
+        discard(folder)
         sys.exit(1)
 
 
@@ -39,12 +51,14 @@ def user_error(error: BaseException | None) -> UserError | None:
     return error
 
 
-def discard(run_dir: Path) -> None:
-    """Remove the folder of a run that failed before it had anything worth keeping.
+def is_own(folder: Path) -> bool:
+    """Whether Hydra made this folder for the run; an evaluation or a study runs in the user's own."""
+    return (folder / ".hydra").is_dir()
 
-    Only a folder that Hydra made for the run (it holds `.hydra`): an evaluation runs in the user's own.
-    """
-    if (run_dir / ".hydra").is_dir() and all(entry.name in WORTHLESS for entry in run_dir.iterdir()):
+
+def discard(run_dir: Path) -> None:
+    """Remove the folder of a run that failed before it had anything worth keeping."""
+    if is_own(run_dir) and all(entry.name in WORTHLESS for entry in run_dir.iterdir()):
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
@@ -54,8 +68,12 @@ def is_multirun() -> bool:
 
 
 def settle(cfg: DictConfig) -> DictConfig:
-    """The configuration as the task takes it: a multirun's job publishes only where publish=true was given."""
-    if cfg.publish is None:
-        with open_dict(cfg):
+    """The configuration as the task takes it: a multirun's job publishes only where publish=true was given, and
+    goes on from what an earlier run of the same sweep left in its folder.
+    """
+    with open_dict(cfg):
+        if cfg.publish is None:
             cfg.publish = not is_multirun()
+        if cfg.ckpt_path is None and is_multirun():
+            cfg.ckpt_path = "auto"
     return cfg

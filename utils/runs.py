@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 LATEST = "latest"
 MULTIRUN = "multirun"
 FINISHED = "finished.json"
-FAILED = "failed.json"
 SPLIT = "split.json"
 
 
@@ -79,21 +77,6 @@ def finished(run_dir: str | Path) -> dict[str, Any] | None:
     """What `mark_finished` wrote, or None while the training has not ended."""
     file = Path(run_dir) / FINISHED
     return json.loads(file.read_text()) if file.is_file() else None
-
-
-@contextmanager
-def failure_recorded(run_dir: str | Path) -> Iterator[None]:
-    """Leave `failed.json` with the first line of the error where what runs inside raises one; an earlier one goes."""
-    file = Path(run_dir) / FAILED
-    file.unlink(missing_ok=True)
-    try:
-        yield
-    except Exception as error:
-        if file.parent.is_dir():
-            reason = next(iter(str(error).splitlines()), "")[:300]
-            facts = json.dumps({"error": f"{type(error).__name__}: {reason}"}) + "\n"
-            write_atomically(file, lambda path: path.write_text(facts))
-        raise
 
 
 def adopt(source: Path, run_dir: Path) -> None:

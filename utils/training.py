@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
+from callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from callbacks.progress import progress
 from utils import loggers as log
 from utils import provenance, runs
@@ -25,7 +27,8 @@ from utils.config import check_config
 from utils.errors import UserError
 
 say = rank_zero_only(partial(print, flush=True))
-# best: path of the best checkpoint or None; score: its monitored value; metrics: the last values
+# best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those
+# of the best checkpoint's epoch; objective: what a sweep is told
 Result = dict[str, Any]
 
 
@@ -33,11 +36,25 @@ def train(cfg: DictConfig) -> Result:
     """Train what `cfg.task` names and point `latest` to the run. Raises UserError for bad input."""
     check_config(cfg)
     prepare(cfg)
-    with runs.failure_recorded(cfg.paths.run_dir):
-        result = TASKS[cfg.task](cfg)
+    result = TASKS[cfg.task](cfg)
+    result["objective"] = objective(cfg.objectives, result)
     if cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
         rank_zero_only(runs.publish)(cfg.paths.run_dir)
     return result
+
+
+def objective(names: Sequence[str] | None, result: Result) -> float | list[float] | None:
+    """The values of `names` at the best checkpoint, without names its monitored value.
+
+    Raises UserError for a figure that was not logged.
+    """
+    if names is None:
+        return result["score"]
+    figures = result["best_metrics"]
+    for name in names:
+        if name not in figures:
+            raise UserError(f"objectives: {name} was not logged; there are {', '.join(sorted(figures))}")
+    return [figures[name] for name in names]
 
 
 def prepare(cfg: DictConfig) -> None:
@@ -162,7 +179,10 @@ def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
     ended = runs.finished(resume.parent)
     if not ended or resume.name != "last.ckpt" or ended["max_epochs"] != cfg.trainer.max_epochs:
         return None
-    return {"best": str(run_dir / "best.ckpt"), "score": ended["score"], "metrics": ended["metrics"]}
+    say(f"{run_dir} has finished before")
+    return {key: ended[key] for key in ("score", "metrics", "best_metrics")} | {
+        "best": str(run_dir / "best.ckpt")
+    }
 
 
 def build_data(cfg: DictConfig) -> pl.LightningDataModule:
@@ -201,6 +221,9 @@ def fit(
     """Run the trainer; loggers are closed whatever happens."""
     rank_zero_only(provenance.record)(cfg)
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
+    callbacks.sort(
+        key=lambda c: isinstance(c, LastCheckpoint)
+    )  # last.ckpt holds what the others know of an epoch
     loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
     failed, start = True, time.monotonic()
     try:
@@ -238,7 +261,12 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
     if trainer.is_global_zero and last.is_file() and not has_best(trainer):
         copy_atomically(last, best)
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    result = {"best": str(best) if best.is_file() else None, "score": best_score(trainer), "metrics": metrics}
+    result = {
+        "best": str(best) if best.is_file() else None,
+        "score": best_score(trainer),
+        "metrics": metrics,
+        "best_metrics": best_metrics(trainer) or metrics,
+    }
     if trainer.is_global_zero and not trainer.fast_dev_run:
         facts = {"max_epochs": trainer.max_epochs, "epochs": trainer.current_epoch, "seconds": seconds}
         runs.mark_finished(run_dir, **facts, **result)
@@ -248,6 +276,12 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
 def has_best(trainer: pl.Trainer) -> bool:
     """Whether a callback chose a best checkpoint, in this run or in the one that it continues."""
     return any(callback.monitor and callback.best_model_path for callback in trainer.checkpoint_callbacks)
+
+
+def best_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """All figures of the best checkpoint's epoch; empty where no epoch was late enough to count."""
+    chosen = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint)]
+    return chosen[0].metrics if chosen else {}
 
 
 def best_score(trainer: pl.Trainer) -> float | None:

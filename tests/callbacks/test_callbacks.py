@@ -58,6 +58,7 @@ def test_best_and_early_stop_decide_after_the_first_epochs(tmp_path):
     stop = LateEarlyStopping("val/score", patience=2, min_epochs=3)
     trainer = fit(Scores({"width": 2}), [best, stop], tmp_path, 6)
     assert best.best_model_score == pytest.approx(0.5)
+    assert best.metrics["val/score"] == pytest.approx(0.5)  # of the best epoch, not of the last
     assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == 2
     assert trainer.current_epoch == 5  # epochs 4 and 5 brought nothing
 

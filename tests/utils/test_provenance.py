@@ -177,14 +177,3 @@ def test_changed_code_is_restored_from_the_commit(tmp_path, monkeypatch):
     git("apply", str(tmp_path / "git.diff"), folder=again)
     assert [(again / name).read_text() for name in ("a.py", "new.py")] == ["a = 2\n", "b = 1\n"]
     assert state["diff_sha256"] == provenance.hashlib.sha256(diff).hexdigest()
-
-
-def test_a_failure_is_recorded_and_goes_with_the_next_start(tmp_path):
-    overrides = [*TINY_CLASSIFIER, "trainer.max_epochs=1"]
-    cfg = composed([*overrides, "callbacks.nan_guard.limit=1e-9"], tmp_path)
-    with pytest.raises(Exception, match=r"."):
-        train(cfg)
-    failed = Path(cfg.paths.run_dir) / "failed.json"
-    assert json.loads(failed.read_text())["error"]
-    train(composed(overrides, tmp_path))
-    assert not failed.exists()

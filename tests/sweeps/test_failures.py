@@ -1,0 +1,38 @@
+"""A grid of four jobs, one of which fails: the others finish, and a second run does that one only."""
+
+from __future__ import annotations
+
+import json
+
+from tests.helpers import TINY_CLASSIFIER, run
+
+
+def test_a_failed_job_does_not_end_the_sweep_and_a_restart_runs_only_it(tmp_path):
+    sweep = tmp_path / "classifier/blobs/multirun/grid"
+    command = ["-m", *TINY_CLASSIFIER, "seed=0,1,2,3", "trainer.max_epochs=1", f"paths.runs={tmp_path}"]
+    command.append(f"hydra.sweep.dir={sweep}")
+    obstacle = sweep / "2/last.ckpt"  # a folder where the checkpoint is to be written
+    obstacle.mkdir(parents=True)
+    first = run("train.py", *command)
+    assert first.returncode == 1
+    assert "1 jobs failed:" in first.stderr
+    failed = json.loads((sweep / "2/failed.json").read_text())
+    assert "IsADirectoryError" in failed["error"]
+    assert (sweep / "2" / failed["traceback"]).read_text().startswith("Traceback")
+    assert [(sweep / str(job) / "finished.json").is_file() for job in range(4)] == [True, True, False, True]
+
+    written = {job: (sweep / str(job) / "last.ckpt").stat().st_mtime_ns for job in (0, 1, 3)}
+    obstacle.rmdir()
+    second = run("train.py", *command)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("has finished before") == 3
+    assert second.stdout.count("epoch 1/1") == 1
+    assert {job: (sweep / str(job) / "last.ckpt").stat().st_mtime_ns for job in written} == written
+    assert (sweep / "2/finished.json").is_file()
+    assert not (sweep / "2/failed.json").exists()
+
+    command[command.index("seed=0,1,2,3")] = "seed=3,4"
+    other = run("train.py", *command)
+    assert other.returncode == 1
+    assert other.stderr.count("\n") == 1
+    assert "holds another sweep" in other.stderr
