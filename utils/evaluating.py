@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from evaluation.classifier import evaluate_classifier
 from evaluation.cycle_am import evaluate_cycle_am
 from utils import runs
+from utils.aggregating import aggregate_runs
 from utils.checkpoints import load_module, write_atomically
 from utils.classifiers import find_classifiers, load_classifier
 from utils.comparing import compare_explainers
@@ -26,6 +27,8 @@ def evaluate(cfg: DictConfig) -> Path:
 
     Raises UserError where there is no such run, or where it was trained on patients that are to be tested.
     """
+    if cfg.evaluation.task == "aggregate":  # its data settings are those of the runs
+        return aggregate_runs(cfg, evaluate)
     check_config(cfg)
     prepare(cfg)
     run_dir = find_run(cfg)
