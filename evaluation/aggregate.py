@@ -210,7 +210,7 @@ def ensemble(maps: np.ndarray) -> Ensemble:
 
 
 def ensemble_localisation(maps: np.ndarray, where: Regions) -> dict[str, dict[str, np.ndarray]]:
-    """`locate` of the mean map and, averaged over seeds, of the single maps: {`ensemble`, `single`} of names of (N,)."""
+    """`locate` of the mean map (`ensemble`) and, averaged over seeds, of the single maps (`single`): names of (N,)."""
     single = [locate(one, where) for one in maps]
     return {
         "ensemble": locate(maps.mean(0), where),

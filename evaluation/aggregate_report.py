@@ -141,7 +141,7 @@ def report(one: Aggregated, title: str, figures_dir: Path, examples: int, notes:
 
 
 def shown(one: Aggregated) -> dict[str, Spread]:
-    """The figures of the table and the picture by their names there."""
+    """The figures of the table and the picture, by their names there."""
     return {name: one.figures[key] for key, name in SHOWN.items() if key in one.figures}
 
 
@@ -180,7 +180,10 @@ def _runs_section(one: Aggregated, figures_dir: Path) -> Section:
         for name, row in rows.items()
     ]
     columns = ("Figure", "Mean [95 %, over runs]", "SD of runs", "SD of seeds", "Least to most")
-    note = "SD of seeds: within a split, pooled over splits. An interval of a t distribution may leave the range of its figure."
+    note = (
+        "SD of seeds: within a split, pooled over splits. "
+        "An interval of a t distribution may leave the range of its figure."
+    )
     caption = "Every run a dot, the mean a bar, its 95 % interval over runs grey."
     return Section(
         "How far runs scatter", (_meaning(one),), (Table(columns, cells, note),), (Picture(path, caption),)
@@ -198,8 +201,8 @@ def _meaning(one: Aggregated) -> str:
         return (
             f"{len(one.runs)} runs, {len(seeds)} seeds on {len(folds)} of {one.folds} folds. The seeds of a fold are "
             "averaged, then the folds compared. Their training sets overlap, which makes the plain interval too short: "
-            "this one has the corrected variance (1/J + 1/(k−1)) s² of Nadeau and Bengio (2003) for J folds of k, in the "
-            "form of Bouckaert and Frank (2004). An unbiased one does not exist (Bengio and Grandvalet 2004)."
+            "this one has the corrected variance (1/J + 1/(k−1)) s² of Nadeau and Bengio (2003) for J folds of k, "
+            "in the form of Bouckaert and Frank (2004). An unbiased one does not exist (Bengio and Grandvalet 2004)."
         )
     if len(seeds) > 1:
         return (
@@ -233,11 +236,11 @@ def _classifiers(runs: Sequence[RunFigures]) -> tuple[str, ...]:
     if len(set(names)) == len(runs):
         text = "Every run explains a classifier of its own: the scatter is that of classifier and generators together."
     elif len(set(names)) == len(folds):
-        text = "The runs of a split explain the same classifier: the scatter over seeds is that of the generators alone."
+        text = "The runs of a split explain the same classifier: seeds scatter by their generators alone."
     else:
         text = (
-            "Some runs of a split share a classifier and others do not: the scatter mixes that of classifiers with that "
-            "of generators."
+            "Some runs of a split share a classifier and others do not: the scatter mixes that of classifiers "
+            "with that of generators."
         )
     return (text,)
 
@@ -254,18 +257,18 @@ def _patients_section(one: Aggregated) -> Section:
         how = "The test patients of the split"
     else:
         whole = "all" if len(folds) == one.folds else f"{len(folds)} of {one.folds}"
-        how = f"Out of fold: the test patients of {whole} folds put together, each tested once by runs that never saw it"
+        how = f"Out of fold: the test patients of {whole} folds, each tested once by runs that never saw them"
     text = (
-        f"{how}; {len(one.tested.label)} cases of {len(np.unique(one.tested.patient))} patients, {len(one.tested.seeds)} "
-        "seeds averaged. The interval is a bootstrap over patients with the trainings as they are: how other patients "
-        "would be judged.",
+        f"{how}; {len(one.tested.label)} cases of {len(np.unique(one.tested.patient))} patients, "
+        f"{len(one.tested.seeds)} seeds averaged. The interval is a bootstrap over patients with the trainings as they "
+        "are: how other patients would be judged.",
     )
     rows = [
         (COLUMNS.get(name, name), with_interval(figure), str(figure["n"])) for name, figure in figures.items()
     ]
     note = (
-        "Cases of different folds were scored by different classifiers; the AUC within folds compares only cases that one "
-        "classifier scored (Forman and Scholz 2010)."
+        "Cases of different folds were scored by different classifiers; the AUC within folds compares only cases "
+        "that one classifier scored (Forman and Scholz 2010)."
         if len(folds) > 1
         else ""
     )
@@ -321,22 +324,22 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     captions = [_caption(split, case) for case in chosen]
     path = draw.ensembles(figures_dir / "ensembles.png", split, chosen, captions)
     caption = (
-        f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the image "
-        "with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the standard deviation "
-        "over seeds. One fixed scale; SD to half of that of R."
+        f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the "
+        "image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
+        "standard deviation over seeds. One fixed scale; SD to half of that of R."
     )
     text = (
-        "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better than "
-        "a single seed's does on average.",
+        "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better "
+        "than a single seed's does on average.",
     )
     return Section("Several generators as one", text, tables, (Picture(path, caption),))
 
 
 def _doubt_table(doubts: Mapping[str, Figure]) -> Table:
     note = (
-        f"Of the {100 * TOP:.0f} % of pixels that a seed marks most, those outside the outline + {DILATION_MM:g} mm are wrong. "
-        "AUC of wrong against right pixels: .5 tells nothing, 1 points out every wrong pixel. The disagreement is that of "
-        "the other seeds, and is of use where it beats the control. Cases with both kinds of pixels only."
+        f"Of the {100 * TOP:.0f} % of pixels that a seed marks most, those outside the outline + {DILATION_MM:g} mm "
+        "are wrong. AUC of wrong against right pixels: .5 tells nothing, 1 points out every wrong pixel. The "
+        "disagreement is that of the other seeds, and is of use where it beats the control. Cases with both kinds of pixels only."
     )
     rows = [(name, with_interval(figure), str(figure["n"])) for name, figure in doubts.items()]
     return Table(("Does it tell wrong pixels?", "AUC [95 %, over patients]", "Cases"), rows, note)

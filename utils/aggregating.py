@@ -124,8 +124,8 @@ def newest_multirun(cfg: DictConfig) -> Path:
     found = [folder for folder in home.glob("*") if any(map(runs.finished, runs.members(folder)))]
     if not found:
         raise UserError(
-            f"no finished multirun in {home}; run `python train.py -m experiment=classifier,{cfg.name} seed=0,1,2` with "
-            "your data settings, or give runs=[FOLDER,...]"
+            f"no finished multirun in {home}; run `python train.py -m experiment=classifier,{cfg.name} seed=0,1,2` "
+            "with your data settings, or give runs=[FOLDER,...]"
         )
     return max(found, key=lambda folder: max(map(_finished_at, runs.members(folder))))
 
@@ -155,7 +155,8 @@ def check_together(members: Sequence[Member], home: Path) -> None:
         twin = design.setdefault((one.seed, one.fold), one)
         if twin is not one:
             raise UserError(
-                f"{twin.path} and {one.path} are both seed={one.seed} data.fold={one.fold}; give one of them in runs=[...]"
+                f"{twin.path} and {one.path} are both seed={one.seed} data.fold={one.fold}; "
+                "give one of them in runs=[...]"
             )
         for key, ours, theirs in differences(comparable(first.settings), comparable(one.settings)):
             raise UserError(
