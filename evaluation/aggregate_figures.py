@@ -38,7 +38,7 @@ def runs_as_dots(path: Path, rows: Mapping[str, Spread], runs: Sequence[RunFigur
         axis.plot([mean["ci_low"], mean["ci_high"]], [line, line], color=PLAIN, lw=6, alpha=0.3, zorder=1)
         axis.plot(mean["value"], line, "|", color=ACCENT, ms=17, mew=1.6, zorder=2)
         for value, height, (colour, marker) in zip(row.values, heights, look, strict=True):
-            axis.plot(value, line + height, marker, color=colour, ms=4.5, mec="white", mew=0.4, zorder=3)
+            axis.plot(value, line + height, marker, color=colour, ms=6.5, mec="white", mew=0.5, zorder=3)
     axis.set_yticks(range(len(rows)), list(rows), fontsize=9)
     axis.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6))
     axis.grid(axis="x", color="#e5e7ea", lw=0.7)
@@ -71,7 +71,7 @@ def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Fi
         axis.axvline(figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {figure['value']:.2f}")
     low = min(float(np.nanmin(per_case)), control["value"], 0.0)
     axis.set(xlabel="rank correlation of |R| between seeds", ylabel="cases", xlim=(low - 0.05, 1.02))
-    axis.legend(frameon=False, fontsize=9, loc="upper left")
+    canvas.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     _plain_axes(axis)
     return _save(canvas, path)
 

@@ -152,7 +152,7 @@ def _headlines(one: Aggregated) -> list[Headline]:
         ("runs/transfer/independent/pos", "p(malignant) of G⁺(x), judge"),
         ("stability/spearman", "|R| alike over seeds"),
         ("ensemble/peak_dilated", "Peak of the mean R on the nodule"),
-        ("ensemble/gain_peak_dilated", "better than one seed by"),
+        ("ensemble/gain_peak_dilated", "its gain over one seed"),
     ]
     if not one.splits:
         wanted = [(f"runs/{key}", name) for key, name in SHOWN.items()][:6]
@@ -339,7 +339,8 @@ def _doubt_table(doubts: Mapping[str, Figure]) -> Table:
     note = (
         f"Of the {100 * TOP:.0f} % of pixels that a seed marks most, those outside the outline + {DILATION_MM:g} mm "
         "are wrong. AUC of wrong against right pixels: .5 tells nothing, 1 points out every wrong pixel. The "
-        "disagreement is that of the other seeds, and is of use where it beats the control. Cases with both kinds of pixels only."
+        "disagreement is that of the other seeds, and is of use where it beats the control. "
+        "Only cases with both kinds of pixels."
     )
     rows = [(name, with_interval(figure), str(figure["n"])) for name, figure in doubts.items()]
     return Table(("Does it tell wrong pixels?", "AUC [95 %, over patients]", "Cases"), rows, note)
