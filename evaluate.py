@@ -3,6 +3,7 @@
     python evaluate.py experiment=classifier
     python evaluate.py experiment=cycle_am_small data=phantom
     python evaluate.py experiment=cycle_am run=runs/cycle_am/phantom/2026-01-31_12-00-00 out_dir=results
+    python evaluate.py experiment=cycle_am_small evaluation=aggregate          (the newest multirun as one result)
 
 Give the same data settings as for the training: a run is not evaluated on patients that it was trained on.
 """
