@@ -112,6 +112,13 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return _correlation(*(_ranks(part) for part in (first, second)))
 
 
+def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N,) correlation of maps (N, H, W). 0 where one of the two is constant, 1 where both are."""
+    return _correlation(
+        *(np.asarray(part, dtype=np.float64).reshape(len(part), -1) for part in (first, second))
+    )
+
+
 def map_ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(N,) SSIM of |R| (N, H, W), each map scaled to a maximum of 1; maps that are zero everywhere stay so.
 

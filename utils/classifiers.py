@@ -90,17 +90,20 @@ def load_classifier(path: str | Path) -> ClassifierModule:
     return module
 
 
-def find_classifiers(cfg: DictConfig, resume: Path | None = None) -> Classifiers:
+def find_classifiers(
+    cfg: DictConfig, resume: Path | None = None, data: pl.LightningDataModule | None = None
+) -> Classifiers:
     """A user's own network (`classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
     explicit paths; else from the run of CycleAM that is resumed or evaluated (`resume`, a checkpoint); else
-    from what `experiment=classifier` left for this data.
+    from the run of the same seed and split as `data` in `classifier.runs`, or in the multirun of which this is a
+    job where that trains classifiers too; else from what `experiment=classifier` left for this data.
 
     Raises UserError that names the command to run where there are none, and where `resume` explains another one.
     """
     choice = cfg.classifier
     custom = load_custom(choice.target, choice.weights) if "target" in choice else None
     names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
-    folder = None if all(choice[name] for name in names) else _folder(cfg, resume)
+    folder = None if all(choice[name] for name in names) else _folder(cfg, resume, data)
     paths = [Path(choice[name] or folder / _file(name, folder)) for name in names]
     for name, path in zip(names, paths, strict=True):
         if not path.is_file():
@@ -114,7 +117,7 @@ def find_classifiers(cfg: DictConfig, resume: Path | None = None) -> Classifiers
     return found
 
 
-def _folder(cfg: DictConfig, resume: Path | None) -> Path:
+def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule | None) -> Path:
     """Where the classifiers that are not given by path are looked for."""
     ckpt = cfg.classifier.get("ckpt")
     if ckpt:
@@ -126,7 +129,17 @@ def _folder(cfg: DictConfig, resume: Path | None) -> Path:
                 "and classifier.weights as for its training"
             )
         return resume.parent
+    together = cfg.classifier.get("runs") or _same_multirun(cfg)
+    if together and data:
+        return runs.of_split_and_seed(together, data.fingerprint, cfg.seed)
     return runs.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name)
+
+
+def _same_multirun(cfg: DictConfig) -> Path | None:
+    """The classifiers that the multirun of this job trains; None where it is no such job, or trains none."""
+    name = runs.multirun_of(cfg.paths.run_dir)
+    home = Path(cfg.paths.runs) / cfg.classifier.experiment / cfg.data_name / runs.MULTIRUN
+    return home / name if name and (home / name).is_dir() else None
 
 
 def _file(name: str, folder: Path) -> str:

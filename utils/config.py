@@ -65,6 +65,7 @@ class EvaluateSchema(TrainSchema):
     """Types of the top level of conf/evaluate.yaml."""
 
     run: str | None = None
+    runs: Any = None
     out_dir: str | None = None
     explainers: Any = None
     evaluation: Any = None

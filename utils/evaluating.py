@@ -15,6 +15,7 @@ from evaluation.cycle_am import evaluate_cycle_am
 from evaluation.dashboard import write_dashboard
 from evaluation.run_index import collect
 from utils import runs
+from utils.aggregating import aggregate_runs
 from utils.checkpoints import load_module, write_atomically
 from utils.classifiers import find_classifiers, load_classifier
 from utils.comparing import compare_explainers
@@ -88,6 +89,11 @@ def _runs(cfg: DictConfig) -> Path:
     return write_dashboard(Path(cfg.out_dir or runs_dir) / "dashboard.html", collect(runs_dir))
 
 
+def _aggregate(cfg: DictConfig) -> Path:
+    """Many runs as one result; each is evaluated where it was not yet."""
+    return aggregate_runs(cfg, evaluate)
+
+
 def options(cfg: DictConfig) -> dict[str, Any]:
     """Keyword arguments for the evaluation, from the configuration."""
     given = OmegaConf.to_container(cfg.evaluation, resolve=True)
@@ -104,4 +110,4 @@ def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}
 FOLDERS = {"compare": "compare"}
-OVERVIEWS = {"runs": _runs}  # of all runs, not of one
+OVERVIEWS = {"runs": _runs, "aggregate": _aggregate}  # of many runs, whose data settings are their own

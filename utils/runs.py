@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from utils.checkpoints import copy_atomically, write_atomically
 from utils.errors import UserError
 
@@ -19,6 +21,7 @@ LATEST = "latest"
 MULTIRUN = "multirun"
 FINISHED = "finished.json"
 SPLIT = "split.json"
+CONFIG = Path(".hydra") / "config.yaml"
 
 
 def publish(run_dir: str | Path) -> None:
@@ -43,6 +46,47 @@ def latest(runs: str | Path, experiment: str, data: str) -> Path:
             f"no finished run of experiment={experiment} for data={data} below {runs}; run `{command}`"
         )
     return link.resolve()
+
+
+def multirun_of(run_dir: str | Path) -> str | None:
+    """The name of the multirun whose job `run_dir` is, the same for all its experiments; None for a single run."""
+    run_dir = Path(run_dir)
+    return run_dir.parent.name if run_dir.parent.parent.name == MULTIRUN else None
+
+
+def of_split_and_seed(folder: str | Path, fingerprint: str, seed: int) -> Path:
+    """Among the runs in `folder`, e.g. a multirun's, the newest finished one of these data, split and seed.
+
+    Raises UserError where there is none: another seed's run is no substitute.
+    """
+    found = [run for run in members(folder) if finished(run) and settings(run).seed == seed]
+    found = [run for run in found if split(run).get("fingerprint") == fingerprint]
+    if not found:
+        raise UserError(
+            f"{folder} has no finished run with seed={seed} on this split of these data; train it, with the same "
+            "data settings, before what builds on it"
+        )
+    return max(found, key=lambda run: (run / FINISHED).stat().st_mtime_ns)
+
+
+def members(folder: str | Path) -> list[Path]:
+    """The runs in a folder, finished or not: what Hydra started there, in the order of their numbers."""
+    found = [path.parents[1] for path in Path(folder).glob(f"*/{CONFIG}")]
+    return sorted(found, key=lambda run: (len(run.name), run.name))
+
+
+def settings(run_dir: str | Path) -> DictConfig:
+    """The configuration that a run was trained with, as Hydra left it. Raises UserError where it is absent."""
+    file = Path(run_dir) / CONFIG
+    if not file.is_file():
+        raise UserError(f"{run_dir} has no {CONFIG}, so it is no run; give the folder of a run")
+    return OmegaConf.load(file)
+
+
+def split(run_dir: str | Path) -> dict[str, Any]:
+    """What `write_split` left: `fingerprint`, digests of patients `seen` and `test`; empty where it left none."""
+    file = Path(run_dir) / SPLIT
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -110,10 +154,14 @@ def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
         )
 
 
+def is_test_part(run_dir: str | Path, patients: Iterable[str]) -> bool:
+    """Whether these are the patients, all of them and no other, that the run's split left for testing."""
+    return split(run_dir).get("test") == _digests(patients)
+
+
 def _seen(run_dir: str | Path | None) -> set[str]:
     """Digests of the patients that trained or validated a run; none where it left no `split.json`."""
-    file = Path(run_dir) / SPLIT if run_dir else None
-    return set(json.loads(file.read_text())["seen"]) if file and file.is_file() else set()
+    return set(split(run_dir).get("seen", ())) if run_dir else set()
 
 
 def _digests(ids: Iterable[str]) -> list[str]:

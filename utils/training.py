@@ -131,9 +131,9 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     ended = take_over(cfg, resume)
     if ended:
         return ended
-    classifiers = find_classifiers(cfg, resume)
-    say(classifiers.describe())
     data = prepare_data(cfg)
+    classifiers = find_classifiers(cfg, resume, data)
+    say(classifiers.describe())
     classifiers.check_split(data)
     module = build_cycle_am(cfg, classifiers)
     start_from(cfg, module)
