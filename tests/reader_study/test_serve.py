@@ -128,8 +128,8 @@ def kill_and_count(server, study_dir, rounds):
 @pytest.mark.slow
 def test_twenty_readers_at_once(tmp_path):
     """Twenty readers who open a page and its pictures and save three answers, with a second of thought before each: six
-    times as fast as people are. On two idle cores, which the readers' programs use too, the 95th percentile lies well
-    below 200 ms (it is printed); the bound is loose, for machines that do other work as well."""
+    times as fast as people are. The 95th percentiles are printed; they are to be below 200 ms where the machine does
+    nothing else. The bound is loose, for machines that do."""
     study = make_study(tmp_path / "study", lesions=3, methods=4, readers=20, size=128)
     server, spent, errors = Server(tmp_path / "study"), {"page": [], "picture": [], "answer": []}, []
 
