@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,6 +160,8 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        # SQLite lets waiting writers sleep for longer and longer; threads of one server wait here and go on at once.
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     def close(self) -> None:
         """Close all connections."""
@@ -297,7 +300,7 @@ class Store:
     @contextmanager
     def _change(self) -> Iterator[Connection]:
         """A transaction that writes: committed at its end, undone by an exception."""
-        with self._writing.begin() as connection:
+        with self._turn, self._writing.begin() as connection:
             yield connection
 
     @staticmethod

@@ -127,8 +127,9 @@ def kill_and_count(server, study_dir, rounds):
 
 @pytest.mark.slow
 def test_twenty_readers_at_once(tmp_path):
-    """p95 under 200 ms for readers who open a page, its pictures, and save three answers with 0.2 s of thought between;
-    a reader of flesh and blood takes a hundred times as long. The bound is loose where the machine is shared."""
+    """Twenty readers who open a page and its pictures and save three answers, with a second of thought before each: six
+    times as fast as people are. The 95th percentiles are printed; they are to be below 200 ms where the machine does
+    nothing else. The bound is loose, for machines that do."""
     study = make_study(tmp_path / "study", lesions=3, methods=4, readers=20, size=128)
     server, spent, errors = Server(tmp_path / "study"), {"page": [], "picture": [], "answer": []}, []
 
@@ -141,13 +142,14 @@ def test_twenty_readers_at_once(tmp_path):
 
     def read(name):
         with server.client(name) as client:
-            for position, item in enumerate(study.readers[name].order()[:8], 1):
+            time.sleep(random.Random(name).random())
+            for position, item in enumerate(study.readers[name].order()[:6], 1):
                 timed("page", client.get, f"/rate/{position}")
                 picture: Item = study.items[item]
                 for file in (picture.original, picture.overlay):
                     timed("picture", client.get, f"/image/{file}")
                 for criterion in CRITERIA:
-                    time.sleep(0.2)
+                    time.sleep(1)
                     content = {
                         "item": item, "criterion": criterion, "rating": position - 4, "seen": 0,
                         "request": secrets.token_hex(16),
@@ -165,7 +167,7 @@ def test_twenty_readers_at_once(tmp_path):
     saved = (
         sqlite3.connect(tmp_path / "study/answers.db").execute("select count(*) from answers").fetchone()[0]
     )
-    assert saved == 20 * 8 * 3
+    assert saved == 20 * 6 * 3
     assert max(p95.values()) < 1000
 
 
