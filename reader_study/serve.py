@@ -17,11 +17,11 @@ from omegaconf import DictConfig
 
 from evaluation.results import write_text
 from reader_study.files import IMAGES, STUDY, Study, read_study
+from reader_study.links import ACCESS, hashed
 from reader_study.server import build_app
-from reader_study.store import COORDINATOR, Store, digest, open_store, sqlite_url
+from reader_study.store import COORDINATOR, Store, open_store, sqlite_url
 from utils.errors import UserError
 
-ACCESS = "access.json"
 TEXTS = Path(__file__).resolve().parents[1] / "conf/study/texts/en.yaml"  # has every text
 HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -101,7 +101,7 @@ def revoke(file: Path, study: Study, store: Store, reader: str) -> None:
 def renew(file: Path, study: Study, store: Store, reader: str) -> str:
     """Take a reader's link away and give him another; returns the new token, which is stored nowhere."""
     token = secrets.token_urlsafe(32)
-    _write_access(file, study, reader, digest(token))
+    _write_access(file, study, reader, hashed(token))
     store.admit(read_access(file, study))
     return token
 

@@ -24,8 +24,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from reader_study.files import Study
+from reader_study.links import hashed
 from reader_study.sheet import Sheet
-from reader_study.store import Conflict, Login, Misused, Revoked, Store, digest
+from reader_study.store import Conflict, Login, Misused, Revoked, Store
 
 HERE = Path(__file__).parent
 BODY_LIMIT = 4096  # bytes
@@ -83,7 +84,7 @@ class Site:
     def __init__(self, study: Study, store: Store, images: Path, closed: bool) -> None:
         self.study, self.store, self.images, self.closed = study, store, images, closed
         self.cookie = (
-            f"session-{digest(study.study_id)[:8]}"  # studies on one host, at several ports, share cookies
+            f"session-{hashed(study.study_id)[:8]}"  # studies on one host, at several ports, share cookies
         )
         self.throttle = Throttle()
         self.pages = Environment(

@@ -15,7 +15,6 @@ How no rating is lost or doubled:
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from reader_study.links import hashed
 from utils.errors import UserError
 
 BUSY_MS = 10_000  # how long SQLite waits for another writer
@@ -149,11 +149,6 @@ class Progress:
     active_at: str | None
 
 
-def digest(secret: str) -> str:
-    """SHA-256 of a token or session in hexadecimal digits: what is stored in its place."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 class Store:
     """One study's database. Methods are safe to call from several threads, and several servers may share it."""
 
@@ -193,14 +188,14 @@ class Store:
         with self._change() as connection:
             # All are compared, and in constant time, so that the time of the reply tells nothing about any.
             tokens = connection.execute(select(TOKENS)).all()
-            own = [row for row in tokens if secrets.compare_digest(row.token, digest(token))]
+            own = [row for row in tokens if secrets.compare_digest(row.token, hashed(token))]
             if not own:
                 return None
             if own[0].revoked_at is not None:
                 raise Revoked
             session = secrets.token_urlsafe(32)
             connection.execute(
-                SESSIONS.insert().values(session=digest(session), token=own[0].token, created_at=_now())
+                SESSIONS.insert().values(session=hashed(session), token=own[0].token, created_at=_now())
             )
             return session, Login(own[0].reader)
 
@@ -210,7 +205,7 @@ class Store:
             select(TOKENS.c.reader, READERS.c.language, READERS.c.consented_at)
             .join(SESSIONS, SESSIONS.c.token == TOKENS.c.token)
             .outerjoin(READERS, READERS.c.reader == TOKENS.c.reader)
-            .where(SESSIONS.c.session == digest(session), TOKENS.c.revoked_at.is_(None))
+            .where(SESSIONS.c.session == hashed(session), TOKENS.c.revoked_at.is_(None))
         )
         with self.engine.connect() as connection:
             row = connection.execute(query).one_or_none()
@@ -219,7 +214,7 @@ class Store:
     def log_out(self, session: str) -> None:
         """End one session."""
         with self._change() as connection:
-            connection.execute(SESSIONS.delete().where(SESSIONS.c.session == digest(session)))
+            connection.execute(SESSIONS.delete().where(SESSIONS.c.session == hashed(session)))
 
     def choose_language(self, reader: str, language: str) -> None:
         """Keep a reader's language, for all his devices."""

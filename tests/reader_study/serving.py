@@ -31,9 +31,10 @@ from reader_study.files import (
     write_key,
     write_study,
 )
+from reader_study.links import hashed
 from reader_study.serve import read_access
 from reader_study.server import build_app
-from reader_study.store import digest, open_store, sqlite_url
+from reader_study.store import open_store, sqlite_url
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = {"cycle_am": "CycleAM", "deep_shap": "DeepSHAP", "deep_taylor": "DeepTaylor", "lrp": "LRP"}
@@ -90,8 +91,8 @@ def make_study(
     write_study(folder, study)
     write_key(folder, key)
     access = {
-        "readers": {name: digest(token(name)) for name in study.readers},
-        "coordinator": digest(COORDINATOR_TOKEN),
+        "readers": {name: hashed(token(name)) for name in study.readers},
+        "coordinator": hashed(COORDINATOR_TOKEN),
     }
     (folder / "access.json").write_text(json.dumps(access))
     return study

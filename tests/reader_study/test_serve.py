@@ -18,7 +18,8 @@ from hydra import compose, initialize_config_dir
 
 from reader_study import serve
 from reader_study.files import Item, read_study
-from reader_study.store import COORDINATOR, digest
+from reader_study.links import hashed
+from reader_study.store import COORDINATOR
 from tests.reader_study.conftest import new_postgres_database
 from tests.reader_study.serving import CRITERIA, ROOT, Server, make_study, token
 from utils.config import register
@@ -214,7 +215,7 @@ def test_texts_are_checked_before_a_reader_comes(study_dir):
 def test_access_is_checked(study_dir):
     study, file = read_study(study_dir), study_dir / "access.json"
     content = json.loads(file.read_text())
-    assert serve.read_access(file, study)["r01"] == digest(token("r01"))
+    assert serve.read_access(file, study)["r01"] == hashed(token("r01"))
     assert COORDINATOR in serve.read_access(file, study)
     for broken in [
         content | {"readers": {"r01": "open"}},
@@ -225,7 +226,7 @@ def test_access_is_checked(study_dir):
         file.write_text(json.dumps(broken))
         with pytest.raises(UserError, match="cannot be read"):
             serve.read_access(file, study)
-    file.write_text(json.dumps(content | {"readers": {"r99": digest("x")}}))
+    file.write_text(json.dumps(content | {"readers": {"r99": hashed("x")}}))
     with pytest.raises(UserError, match="r99"):
         serve.read_access(file, study)
     file.unlink()

@@ -8,10 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from reader_study import server
+from reader_study.blind import find_leaks
 from reader_study.files import IMAGES, KEY, read_key, read_study
+from reader_study.links import hashed
 from reader_study.server import Throttle, build_app, fill, place
 from reader_study.sheet import Sheet
-from reader_study.store import COORDINATOR, digest, open_store
+from reader_study.store import COORDINATOR, open_store
 from tests.reader_study.serving import COORDINATOR_TOKEN, CRITERIA, HEADERS, METHODS, token
 
 
@@ -21,7 +23,7 @@ def site(study_dir, tmp_path):
     study = read_study(study_dir)
     store = open_store(f"sqlite:///{tmp_path}/answers.db", study.study_id, study.seal, study.readers)
     store.admit(
-        {name: digest(token(name)) for name in study.readers} | {COORDINATOR: digest(COORDINATOR_TOKEN)}
+        {name: hashed(token(name)) for name in study.readers} | {COORDINATOR: hashed(COORDINATOR_TOKEN)}
     )
     app = build_app(study, store, study_dir / IMAGES)
     yield app
@@ -295,6 +297,7 @@ def test_the_blind_holds_in_every_byte_that_a_reader_can_fetch(site, study_dir):
         paths = set(re.findall(r'(?:src|href|data-source)="(/[^"]+)"', text))
         served = [client.get(path) for path in paths if path.startswith(("/static/", "/image/"))]
         assert sum(reply.headers["content-type"] == "image/png" for reply in served) >= 2
+        assert not [leak for reply in (*pages, *served) for leak in find_leaks(reply.content, key)]
         text += "".join(str(reply.headers) + reply.content.decode("latin-1") for reply in served)
         found = [one for one in secrets if re.search(rf"(?<![a-z0-9]){one}(?![a-z0-9])", text, re.IGNORECASE)]
         assert not found

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from reader_study import store as stores
-from reader_study.store import COORDINATOR, Conflict, Login, Misused, Revoked, Saved, digest, open_store
+from reader_study.links import hashed
+from reader_study.store import COORDINATOR, Conflict, Login, Misused, Revoked, Saved, open_store
 from utils.errors import UserError
 
 READERS = ["r01", "r02"]
@@ -106,7 +107,7 @@ def test_at_once_from_many_windows_one_wins_and_none_is_doubled(store):
 
 
 def test_consent_language_and_progress(store):
-    store.admit({"r01": digest("t1"), COORDINATOR: digest("t0")})
+    store.admit({"r01": hashed("t1"), COORDINATOR: hashed("t0")})
     session, _ = store.log_in("t1")
     assert store.login(session) == Login("r01", None, None)
     store.consent("r01")
@@ -123,24 +124,24 @@ def test_consent_language_and_progress(store):
 
 
 def test_only_hashes_are_stored(store):
-    store.admit({"r01": digest("secret")})
+    store.admit({"r01": hashed("secret")})
     session, _ = store.log_in("secret")
-    assert [row.token for row in rows(store, stores.TOKENS)] == [digest("secret")]
-    assert [row.session for row in rows(store, stores.SESSIONS)] == [digest(session)]
-    assert store.log_in(digest("secret")) is None
-    assert store.login(digest(session)) is None
+    assert [row.token for row in rows(store, stores.TOKENS)] == [hashed("secret")]
+    assert [row.session for row in rows(store, stores.SESSIONS)] == [hashed(session)]
+    assert store.log_in(hashed("secret")) is None
+    assert store.login(hashed(session)) is None
 
 
 def test_links_are_revoked_for_good(store):
-    store.admit({"r01": digest("old"), "r02": digest("other")})
+    store.admit({"r01": hashed("old"), "r02": hashed("other")})
     session, _ = store.log_in("old")
     other, _ = store.log_in("other")
-    store.admit({"r01": digest("new"), "r02": digest("other")})
+    store.admit({"r01": hashed("new"), "r02": hashed("other")})
     assert store.login(session) is None
     with pytest.raises(Revoked):
         store.log_in("old")
     assert store.login(other).reader == "r02"
-    store.admit({"r01": digest("old"), "r02": digest("other")})  # an old access.json is put back
+    store.admit({"r01": hashed("old"), "r02": hashed("other")})  # an old access.json is put back
     with pytest.raises(Revoked):
         store.log_in("old")
     store.revoke("r02")
@@ -150,7 +151,7 @@ def test_links_are_revoked_for_good(store):
 
 
 def test_logging_out_ends_one_session(store):
-    store.admit({"r01": digest("t")})
+    store.admit({"r01": hashed("t")})
     (one, _), (other, _) = store.log_in("t"), store.log_in("t")
     store.log_out(one)
     assert store.login(one) is None
