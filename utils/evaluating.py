@@ -31,6 +31,7 @@ from utils.errors import UserError
 from utils.training import build_data, prepare, say
 
 Rows = list[dict[str, Any]]
+Tables = dict[str, Rows]
 ROWS = 200  # of the loggers' table of cases
 
 
@@ -48,9 +49,9 @@ def evaluate(cfg: DictConfig) -> Path:
     task = cfg.evaluation.task or cfg.task
     out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
-    rows = TASKS[task](cfg, run_dir, data, out_dir)
+    tables = TASKS[task](cfg, run_dir, data, out_dir)
     if cfg.logger:
-        log_results(cfg, run_dir, out_dir, rows, task)
+        log_results(cfg, run_dir, out_dir, tables, task)
     text = OmegaConf.to_yaml(cfg, resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
     return out_dir
@@ -70,14 +71,14 @@ def device(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if wanted else "cpu")
 
 
-# What each task returns: the rows of the loggers' table of cases.
-def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Rows:
+# What each task returns: tables for the loggers, by name; their cells hold numbers, text and uint8 pictures.
+def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
     module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
     evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run_dir, data), **options(cfg))
-    return case_rows(out_dir, {"x": data.test_cases.window()[0]})
+    return {"cases": case_rows(out_dir, {"x": data.test_cases.window()[0]})}
 
 
-def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Rows:
+def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
     gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
@@ -87,11 +88,12 @@ def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_
     evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
     x = data.test_cases.window()[0][:ROWS]
     x_neg, x_pos = generate(gan, x)
-    return case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})
+    return {"cases": case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})}
 
 
-def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Rows:
-    return compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    cases = compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+    return {"cases": cases, "compare": pd.read_csv(out_dir / "compare.csv").to_dict("records")}
 
 
 def options(cfg: DictConfig) -> dict[str, Any]:
@@ -119,8 +121,8 @@ def case_rows(out_dir: Path, pictures: Mapping[str, Tensor]) -> Rows:
     ]
 
 
-def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, rows: Rows, task: str) -> None:
-    """Figures, table of cases and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
+def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, tables: Tables, task: str) -> None:
+    """Figures, tables and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
     evaluated are its lineage.
     """
     job_type = "compare" if task == "compare" else "evaluate"
@@ -135,7 +137,8 @@ def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, rows: Rows, task:
             logger.log_metrics(figures(out_dir), 0)
         lineage.use(loggers, sources)
         stage = Results(loggers, str(out_dir))
-        log_table(stage, "cases", rows)
+        for name, rows in tables.items():
+            log_table(stage, name, rows)
         for file in sorted((out_dir / "figures").glob("*.png")):
             log_image(stage, f"figures/{file.stem}", np.asarray(Image.open(file).convert("RGB")))
         failed = False
