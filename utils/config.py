@@ -24,6 +24,19 @@ SCALARS = (bool, int, float, str)
 
 
 @dataclass
+class PrepareSchema:
+    """Types of the top level of conf/prepare.yaml."""
+
+    data_name: str = MISSING
+    seed: int = 0
+    classifier_epochs: int = 40
+    shard: int | None = None
+    shards: int = 1
+    data: Any = None
+    paths: Any = None
+
+
+@dataclass
 class TrainSchema:
     """Types of the top level of conf/train.yaml; Hydra refuses other keys and values of another type."""
 
@@ -69,6 +82,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("group", _group, replace=True)
     OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
+    ConfigStore.instance().store(name="prepare_schema", node=PrepareSchema)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
 
