@@ -1,4 +1,4 @@
-"""An offline W&B run read back, as `wandb leet inspect --json` shows it."""
+"""A W&B run's file read back, as `wandb leet inspect --json` shows it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class OfflineRun:
-    """The records of the one offline run below a folder."""
+    """The records of the one run below a folder; `kind` is the pattern of its folder's name."""
 
-    def __init__(self, folder: Path) -> None:
-        (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    def __init__(self, folder: Path, kind: str = "offline-run-*") -> None:
+        (file,) = folder.glob(f"wandb/{kind}/run-*.wandb")
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         self.file, self.records = file, [json.loads(line) for line in done.stdout.splitlines()]

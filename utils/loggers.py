@@ -48,11 +48,17 @@ class RunLogger(WandbLogger):
         self.upload = upload
 
 
-def wandb_logger(save_dir: str, offline: bool = False, **arguments: Any) -> RunLogger:
+def wandb_logger(
+    save_dir: str, offline: bool = False, finish_timeout: float = 120.0, **arguments: Any
+) -> RunLogger:
     """A started W&B logger; offline where `offline`, `WANDB_MODE=offline`, no account or no network says so.
 
-    An offline run lies below `save_dir`/wandb and is sent later with `wandb sync`.
+    An offline run lies below `save_dir`/wandb and is sent later with `wandb sync`. So is one that was online and lost
+    the network: it is kept there as well, and `finish_timeout` seconds are waited for the rest to be sent.
     """
+    import wandb
+
+    arguments["settings"] = wandb.Settings(finish_timeout=finish_timeout)
     reason = "asked for" if offline else why_offline()
     if reason is None:
         try:
