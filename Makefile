@@ -10,7 +10,7 @@ STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
 
-.PHONY: help setup run test test-all lint format clean cohort bench
+.PHONY: help setup run test test-all lint format clean cohort bench wandb
 .DEFAULT_GOAL := help
 
 help:  ## what each target does
@@ -53,6 +53,9 @@ cohort: $(STAMP)  ## runs/cohort.csv: every lesion of LIDC from the annotations 
 
 bench: $(STAMP)  ## time clustering, preparation, training steps and explanations
 	$(RUN) -m benchmarks
+
+wandb: $(STAMP)  ## the W&B dashboard that everyone shares (needs an account; ENTITY=TEAM)
+	@$(RUN) -m utils.wandb_workspace $(if $(ENTITY),--entity $(ENTITY))
 
 clean:  ## remove the environment, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .ruff_cache

@@ -67,7 +67,7 @@ def test_generated_images_are_turned_only_where_real_ones_are(tmp_path):
         assert cfg.model.terms.activation.function.augment.turns is turns
 
 
-@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "mlflow", "many"])
 @pytest.mark.parametrize("debug", ["fdr", "overfit", "limit"])
 def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):
     check_config(composed(["experiment=classifier", f"logger={logger}", f"debug={debug}"], tmp_path))
