@@ -51,7 +51,7 @@ def runs(tmp_path_factory, quiet) -> Path:
     cycle_am = [*TINY_CYCLE_AM, "experiment=cycle_am_small"]
     quick = [f"trainer.max_epochs={EPOCHS}", "trainer.limit_train_batches=2", "trainer.log_every_n_steps=1"]
     train(composed([*cycle_am, *quick, LOGGERS], folder, job))
-    results = [*cycle_am, f"run={kept}", f"out_dir={folder}/results", "logger=wandb"]
+    results = [*cycle_am, f"run={kept}", f"out_dir={folder}/results", LOGGERS]
     results += ["evaluation.resamples=20", "+evaluation.realism=false", "+evaluation.progress=false"]
     evaluate(composed(results, folder, config="evaluate"))
     return folder
@@ -84,7 +84,9 @@ def mlflow_run(runs):
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{runs}/runs/mlflow.db")
-    (run,) = client.search_runs([client.get_experiment_by_name("cycle-am").experiment_id])
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("cycle-am").experiment_id], "tags.job_type = 'cycle_am'"
+    )
     return run
 
 
@@ -122,7 +124,7 @@ def test_mlflow_holds_the_same(runs, cycle_am, mlflow_run):
     assert mlflow_run.data.tags["group"] == "2026-01-31_12-00-00"
     assert mlflow_run.data.tags["job_type"] == "cycle_am"
     assert mlflow_run.data.params["git/commit"] == "c0ffee"
-    (files,) = runs.glob("runs/mlflow/*/artifacts")
+    files = runs / "runs/mlflow" / mlflow_run.info.run_id / "artifacts"
     for key in ("panels/epoch_001.png", "transfer_histograms/epoch_000.png"):
         assert np.array_equal(*(np.asarray(Image.open(folder / key)) for folder in (files, cycle_am)))
     assert (files / "panel_table/epoch_001.csv").read_text() == (
@@ -202,6 +204,16 @@ def test_the_evaluation_is_logged_with_figures_table_and_pictures(runs):
     table = json.loads((results.file.parent / "files" / path).read_text())
     assert {"x", "G-(x)", "G+(x)", "R = G+(x) - G-(x)", "label", "p_explained_x"} <= set(table["columns"])
     assert table["data"][0][0] == "Image"
+
+
+def test_other_loggers_get_the_evaluation_too(runs):
+    figure = json.loads((runs / "results/metrics.json").read_text())["transfer/explained/pos"]
+    found = EventAccumulator(str(runs / "results/tensorboard/version_0"))
+    found.Reload()
+    assert found.Scalars("transfer/explained/pos")[0].value == pytest.approx(figure["value"])
+    assert "figures/explanations" in found.Tags()["images"]
+    assert "cases/text_summary" in found.Tags()["tensors"]
+    assert not (runs / "results/csv").exists(), "an evaluation's own files are its CSV log"
 
 
 def test_nothing_logged_names_a_case(runs, offline):
