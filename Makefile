@@ -10,7 +10,7 @@ STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
 
-.PHONY: help setup run test test-all lint format clean cohort bench dashboard
+.PHONY: help setup run test test-all lint format clean cohort bench dashboard wandb
 .DEFAULT_GOAL := help
 
 help:  ## what each target does
@@ -57,6 +57,9 @@ bench: $(STAMP)  ## time clustering, preparation, training steps and explanation
 dashboard: $(STAMP)  ## runs/dashboard.html: all local runs on one page to filter, sort and compare
 	@mkdir -p runs
 	$(RUN) evaluate.py evaluation=runs
+
+wandb: $(STAMP)  ## the W&B dashboard that everyone shares (needs an account; ENTITY=TEAM)
+	@$(RUN) -m utils.wandb_workspace $(if $(ENTITY),--entity $(ENTITY))
 
 clean:  ## remove the environment, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .ruff_cache

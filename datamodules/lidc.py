@@ -74,23 +74,34 @@ class LIDCDataModule(NoduleDataModule):
         settings = {**self.piece_settings, "series": sorted((uid, states[at]) for uid, at in series.items())}
         return prepared(self.cache_dir, "lidc", settings, lambda: self._prepare(series))
 
+    def prepare_shard(self, shard: int, shards: int) -> int:
+        """Prepare every `shards`-th scan, from number `shard` on, into the same cache; returns how many those are.
+
+        Shares of one `shards` have no scan in common, so that jobs on several machines can make them at the same
+        time; `prepare_data` then finds their pieces.
+        """
+        lesions = [lesion for lesion in load_lesions(self.min_readers) if lesion.included]
+        mine = self._jobs(lesions, index_series(self.dicom_root))[shard::shards]
+        return sum(1 for _ in prepare_scans(mine, self.workers))
+
     def _prepare(self, series: dict[str, Path]) -> Cases:
         lesions = [lesion for lesion in load_lesions(self.min_readers) if lesion.included]
         jobs = self._jobs(lesions, series)
-        if not jobs:
-            raise UserError(
-                f"no series of LIDC-IDRI with a lesion below {self.dicom_root}; check data.dicom_root"
-            )
         pieces = list(prepare_scans(jobs, self.workers))
         self._drop_outdated({job.path for job in jobs})
         self._report(skip_list(lesions, pieces))
         return self._cases({lesion.lesion_id: lesion for lesion in lesions}, pieces)
 
     def _jobs(self, lesions: list[Lesion], series: dict[str, Path]) -> list[Job]:
+        """One a scan that is at hand, in the order of the cohort. Raises UserError where none is."""
         by_scan = defaultdict(list)
         for lesion in lesions:
             if lesion.series_uid in series:
                 by_scan[lesion.scan_id].append(lesion)
+        if not by_scan:
+            raise UserError(
+                f"no series of LIDC-IDRI with a lesion below {self.dicom_root}; check data.dicom_root"
+            )
         return [self._job(scan_id, members, series) for scan_id, members in by_scan.items()]
 
     def _job(self, scan_id: int, lesions: list[Lesion], series: dict[str, Path]) -> Job:

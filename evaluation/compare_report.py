@@ -399,7 +399,7 @@ def _extremes(one: Compared, maps, figures_dir: Path) -> Section:
     return Section("Worst and best cases of each method", (), (), (Picture(path, caption),))
 
 
-def wandb_rows(one: Compared, count: int = 12) -> list[dict[str, Any]]:
+def logged_rows(one: Compared, count: int = 12) -> list[dict[str, Any]]:
     """Rows of a table with pictures: a case, its image and every method's map, as uint8 colours."""
     from evaluation.figures import overlay
 

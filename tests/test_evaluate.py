@@ -161,12 +161,14 @@ def test_compare_logs_tables_and_pictures_to_wandb(trained, tmp_path, monkeypatc
     core = ["evaluation.preset=core", "explainers=[lrp,control_edges]", "evaluation.presets.core.cases=4"]
     compared(trained, tmp_path, *core, "logger=wandb", "evaluation.presets.core.repeats=0")
     assert len(list(tmp_path.rglob("offline-run-*/run-*.wandb"))) == 1
-    (maps,) = tmp_path.rglob("offline-run-*/files/media/table/compare_maps*.json")
+    (maps,) = tmp_path.rglob("offline-run-*/files/media/table/cases*.json")
     table = json.loads(maps.read_text())
     assert table["columns"] == ["label", "p", "x", "lrp", "control_edges"]
     assert [row[2:] for row in table["data"]] == [
         ["Image"] * 3
     ] * 4  # the pictures themselves lie in the artifact
+    (tests,) = tmp_path.rglob("offline-run-*/files/media/table/compare*.json")
+    assert {row[0] for row in json.loads(tests.read_text())["data"]} == {"lrp", "control_edges"}
 
 
 def test_compare_refuses_what_it_does_not_know(trained, tmp_path):

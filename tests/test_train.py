@@ -75,7 +75,7 @@ def test_every_search_composes(search, tmp_path):
     check_config(composed([f"experiment={experiment}", f"hparams_search={search}"], tmp_path))
 
 
-@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "many"])
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb", "mlflow", "many"])
 @pytest.mark.parametrize("debug", ["fdr", "overfit", "limit"])
 def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):
     check_config(composed(["experiment=classifier", f"logger={logger}", f"debug={debug}"], tmp_path))

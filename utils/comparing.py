@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.cases import Cases, settings_digest
@@ -22,7 +22,6 @@ from utils import runs
 from utils.checkpoints import load_module
 from utils.classifiers import Classifiers, find_classifiers
 from utils.errors import UserError
-from utils.loggers import close
 from utils.retraining import variant
 from utils.training import say
 
@@ -31,9 +30,9 @@ BACKGROUND = 128  # training images, for baselines and for the statistics of ran
 
 def compare_explainers(
     cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
-) -> None:
+) -> list[dict[str, Any]]:
     """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
-    figures/ and report.html into `out_dir`."""
+    figures/ and report.html into `out_dir`; returns the rows of the loggers' table of cases."""
     preset = chosen_preset(cfg)
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
@@ -63,7 +62,7 @@ def compare_explainers(
         out_dir / "report.html",
         page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
     )
-    log_to_wandb(cfg, one, out_dir)
+    return page.logged_rows(one)
 
 
 def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:
@@ -138,20 +137,3 @@ def _state(run_dir: Path) -> list[Any]:
     """What changes when the run's generators or classifier do."""
     files = [path for name in ("best.ckpt", "classifier.ckpt") if (path := run_dir / name).is_file()]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-
-
-def log_to_wandb(cfg: DictConfig, one: page.Compared, out_dir: Path) -> None:
-    """The table and pictures of every method, where `logger=wandb`."""
-    settings = (cfg.logger or {}).get("wandb")
-    if not settings:
-        return
-    import wandb
-
-    logger = instantiate(settings, save_dir=str(out_dir), job_type="compare", _convert_="all")
-    try:
-        rows = page.wandb_rows(one)
-        cells = [[wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows]
-        logger.log_table("compare", dataframe=page.tests_table(one))
-        logger.log_table("compare_maps", columns=list(rows[0]), data=cells)
-    finally:
-        close([logger])

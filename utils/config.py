@@ -36,6 +36,19 @@ class Action(enum.Enum):
 
 
 @dataclass
+class PrepareSchema:
+    """Types of the top level of conf/prepare.yaml."""
+
+    data_name: str = MISSING
+    seed: int = 0
+    classifier_epochs: int = 40
+    shard: int | None = None
+    shards: int = 1
+    data: Any = None
+    paths: Any = None
+
+
+@dataclass
 class TrainSchema:
     """Types of the top level of conf/train.yaml; Hydra refuses other keys and values of another type."""
 
@@ -87,16 +100,25 @@ def register() -> None:
     """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
 
     `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
-    `${three_quarters:n}` is 3 n / 4; `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
+    `${three_quarters:n}` is 3 n / 4; `${group:run_dir,name}` what loggers put a run in (`utils.runs.group`);
+    `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
     multirun's folder is named).
     """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
     OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
+    OmegaConf.register_new_resolver("group", _group, replace=True)
     OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
+    ConfigStore.instance().store(name="prepare_schema", node=PrepareSchema)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
     ConfigStore.instance().store(name="study_schema", node=StudySchema)
+
+
+def _group(run_dir: str, name: str) -> str:
+    from utils.runs import group  # imports torch, which --help does not need
+
+    return group(run_dir, name)
 
 
 def _best_precision(accelerator: str) -> str:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
 
+from callbacks.log_media import Results, log_image, log_table
+from callbacks.relevance_panel import TITLES, picture
 from evaluation.classifier import evaluate_classifier
 from evaluation.cycle_am import evaluate_cycle_am
 from evaluation.dashboard import write_dashboard
+from evaluation.inference import generate
+from evaluation.results import read_metrics
 from evaluation.run_index import collect
-from utils import runs
+from utils import lineage, runs
+from utils import loggers as log
 from utils.aggregating import aggregate_runs
 from utils.checkpoints import load_module, write_atomically
 from utils.classifiers import find_classifiers, load_classifier
@@ -22,6 +32,10 @@ from utils.comparing import compare_explainers
 from utils.config import check_config
 from utils.errors import UserError
 from utils.training import build_data, prepare, say
+
+Rows = list[dict[str, Any]]
+Tables = dict[str, Rows]
+ROWS = 200  # of the loggers' table of cases
 
 
 def evaluate(cfg: DictConfig) -> Path:
@@ -40,7 +54,9 @@ def evaluate(cfg: DictConfig) -> Path:
     task = cfg.evaluation.task or cfg.task
     out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
-    TASKS[task](cfg, run_dir, data, out_dir)
+    tables = TASKS[task](cfg, run_dir, data, out_dir)
+    if cfg.logger:
+        log_results(cfg, run_dir, out_dir, tables, task)
     text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run_dir)}), resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
     return out_dir
@@ -60,12 +76,14 @@ def device(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if wanted else "cpu")
 
 
-def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
+# What each task returns: tables for the loggers, by name; their cells hold numbers, text and uint8 pictures.
+def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
     module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
     evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run_dir, data), **options(cfg))
+    return {"cases": case_rows(out_dir, {"x": data.test_cases.window()[0]})}
 
 
-def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
+def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
     gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
@@ -73,10 +91,14 @@ def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_
     modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
     small_print = notes(run_dir, data) | {"Classifiers": classifiers.describe()}
     evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
+    x = data.test_cases.window()[0][:ROWS]
+    x_neg, x_pos = generate(gan, x)
+    return {"cases": case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})}
 
 
-def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> None:
-    compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    cases = compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+    return {"cases": cases, "compare": pd.read_csv(out_dir / "compare.csv").to_dict("records")}
 
 
 def _runs(cfg: DictConfig) -> Path:
@@ -106,6 +128,54 @@ def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
         "Checkpoint": str(run_dir / "best.ckpt"),
         "Data": f"fingerprint {data.fingerprint}\n{data.describe()}",
     }
+
+
+def case_rows(out_dir: Path, pictures: Mapping[str, Tensor]) -> Rows:
+    """The first `ROWS` rows of cases.csv without the ids, which may belong to a person, and pictures (N, 1, H, W) by
+    their names in the panels.
+    """
+    table = pd.read_csv(out_dir / "cases.csv")[:ROWS].drop(columns=["case_id", "patient_id"])
+    return [
+        {TITLES[key]: picture(key, images[i, 0].cpu().numpy()) for key, images in pictures.items()} | row
+        for i, row in enumerate(table.to_dict("records"))
+    ]
+
+
+def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, tables: Tables, task: str) -> None:
+    """Figures, tables and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
+    evaluated are its lineage.
+    """
+    job_type = "compare" if task == "compare" else "evaluate"
+    names = ("best", "classifier", "selector", "judge")
+    sources = {name: file for name in names if (file := run_dir / f"{name}.ckpt").is_file()}
+    loggers = log.build_for_results(cfg, out_dir, runs.group(run_dir, cfg.name), job_type)
+    failed = True
+    try:
+        facts = {"lineage": lineage.describe(sources, cfg.paths.runs)}
+        for logger in loggers:
+            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True) | facts)
+            logger.log_metrics(figures(out_dir), 0)
+        lineage.use(loggers, sources)
+        stage = Results(loggers, str(out_dir))
+        for name, rows in tables.items():
+            log_table(stage, name, rows)
+        for file in sorted((out_dir / "figures").glob("*.png")):
+            log_image(stage, f"figures/{file.stem}", np.asarray(Image.open(file).convert("RGB")))
+        failed = False
+    finally:
+        log.close(loggers, failed)
+
+
+def figures(out_dir: Path) -> dict[str, float]:
+    """metrics.json flat: the value by the figure's name, the interval's ends behind it; what is undefined left out."""
+    flat = {}
+    for name, figure in read_metrics(out_dir / "metrics.json").items():
+        flat |= {
+            name: figure["value"],
+            f"{name}/ci_low": figure["ci_low"],
+            f"{name}/ci_high": figure["ci_high"],
+        }
+    return {name: value for name, value in flat.items() if np.isfinite(value)}
 
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}

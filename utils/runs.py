@@ -89,6 +89,12 @@ def split(run_dir: str | Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
+def group(run_dir: str | Path, name: str) -> str:
+    """What loggers put a run in: its multirun, by the folder's name, else the experiment `name`."""
+    parts = Path(run_dir).parts
+    return parts[parts.index(MULTIRUN) + 1] if MULTIRUN in parts[:-1] else name
+
+
 def resolve_checkpoint(path: str | Path) -> Path:
     """A checkpoint file as given, or a run folder's `last.ckpt`. Raises UserError where neither exists."""
     path = Path(path)

@@ -19,8 +19,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from callbacks.progress import progress
+from utils import lineage, provenance, runs
 from utils import loggers as log
-from utils import provenance, runs
 from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_weights
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
@@ -121,8 +121,7 @@ def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
     data = prepare_data(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, class_weights=data.class_weights.tolist())
-    start_from(cfg, module)
-    return fit(cfg, module, data, resume)
+    return fit(cfg, module, data, resume, start_from(cfg, module))
 
 
 def train_cycle_am(cfg: DictConfig) -> Result:
@@ -136,9 +135,9 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     say(classifiers.describe())
     classifiers.check_split(data)
     module = build_cycle_am(cfg, classifiers)
-    start_from(cfg, module)
+    sources = classifiers.paths() | start_from(cfg, module)
     rank_zero_only(classifiers.keep)(cfg.paths.run_dir)
-    return fit(cfg, module, data, resume)
+    return fit(cfg, module, data, resume, sources)
 
 
 def build_cycle_am(cfg: DictConfig, classifiers: Classifiers) -> pl.LightningModule:
@@ -207,34 +206,56 @@ def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
     return data
 
 
-def start_from(cfg: DictConfig, module: pl.LightningModule) -> None:
-    """Begin with the weights of the run `cfg.init_from`; CycleAM's classifier stays its own."""
-    if cfg.init_from:
-        path = runs.resolve_start(cfg.init_from)
-        say(f"weights of {path}")
-        load_weights(path, module, apart="classifier.")
+def start_from(cfg: DictConfig, module: pl.LightningModule) -> dict[str, Path]:
+    """Begin with the weights of the run `cfg.init_from`, where it is given; CycleAM's classifier stays its own.
+
+    Returns the checkpoint taken, as the source `init_from`.
+    """
+    if not cfg.init_from:
+        return {}
+    path = runs.resolve_start(cfg.init_from)
+    say(f"weights of {path}")
+    load_weights(path, module, apart="classifier.")
+    return {"init_from": path}
 
 
 def fit(
-    cfg: DictConfig, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None
+    cfg: DictConfig,
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    resume: Path | None,
+    sources: dict[str, Path],
 ) -> Result:
-    """Run the trainer; loggers are closed whatever happens."""
+    """Run the trainer; loggers are closed whatever happens. sources: checkpoints that it builds on, by their roles."""
     rank_zero_only(provenance.record)(cfg)
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     callbacks.sort(
         key=lambda c: isinstance(c, LastCheckpoint)
     )  # last.ckpt holds what the others know of an epoch
-    loggers = [instantiate(c, _convert_="all") for c in (cfg.logger or {}).values() if c]
+    loggers = log.build(cfg)
     failed, start = True, time.monotonic()
     try:
         trainer = build_trainer(cfg, callbacks, loggers)
-        for logger in loggers:
-            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+        begin_log(cfg, loggers, data, sources | ({"resumed": resume} if resume else {}))
         trainer.fit(module, datamodule=data, ckpt_path=resume)
+        result = conclude(cfg, trainer, time.monotonic() - start)
+        if result["best"]:
+            lineage.made(
+                loggers, result["best"], fingerprint=data.fingerprint, score=result["score"], task=cfg.task
+            )
         failed = False
     finally:
         log.close(loggers, failed)
-    return conclude(cfg, trainer, time.monotonic() - start)
+    return result
+
+
+@rank_zero_only
+def begin_log(cfg: DictConfig, loggers: list, data: pl.LightningDataModule, sources: dict[str, Path]) -> None:
+    """Log what a run is: configuration, code, machine, data, and what it builds on."""
+    facts = lineage.facts(cfg.paths.run_dir, cfg.paths.runs, data, sources)
+    for logger in loggers:
+        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True) | facts)
+    lineage.use(loggers, sources)
 
 
 def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer:

@@ -258,6 +258,23 @@ def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path, monkeypat
             np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
 
 
+def test_shards_are_disjoint_and_together_the_whole(tree, scans, tmp_path):
+    cache, seen = tmp_path / "cache", []
+    for shard in range(4):  # each a job of its own
+        count = LIDCDataModule(tree, cache_dir=cache, workers=1).prepare_shard(shard, 4)
+        new = set(cache.rglob("*.npz")).difference(*seen)
+        assert len(new) == count > 0
+        seen.append(new)
+    assert sum(map(len, seen)) == len(scans)
+    made = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
+    collected = LIDCDataModule(tree, cache_dir=cache, workers=1).build_cases()
+    assert made == {path: path.stat().st_mtime_ns for path in made}, "the last call only collects"
+    assert (
+        collected.digest()
+        == LIDCDataModule(tree, cache_dir=tmp_path / "alone", workers=1).build_cases().digest()
+    )
+
+
 def test_settings_have_caches_of_their_own(module, tree, tmp_path):
     small = LIDCDataModule(tree, cache_dir=tmp_path / "cache", workers=1, fov_mm=26.0, margin=4)
     assert small.piece_folder != module.piece_folder

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -202,31 +203,54 @@ def test_overfits_four_cases():
     assert p[1] > 0.9
 
 
-def test_two_processes_train_as_one(classifiers, tmp_path):
-    """Same samples, same random numbers, averaged gradients: the weights agree to rounding."""
-    settings = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "callbacks.explanation_score=null"]
-    settings += [
-        "callbacks.best=null",
-        "callbacks.early_stopping=null",
-        "callbacks.domain_transfer=null",
-        "callbacks.score_plot=null",
-    ]
-    one = run(classifiers, tmp_path, *settings, "data.batch_size=4", name="one")
-    two = ddp(classifiers, tmp_path, *settings, "data.batch_size=2")
+QUICK = ["trainer.limit_train_batches=3", "callbacks.early_stopping=null", "callbacks.score_plot=null"]
+QUICK += ["+callbacks.explanation_score.train_cases=8", "+callbacks.domain_transfer.histograms=false"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "resumed"),
+    [(2, None), pytest.param(2, 3, marks=pytest.mark.slow)],
+    ids=["2 epochs", "resumed by torchrun"],
+)
+def test_two_processes_train_as_one(classifiers, tmp_path, epochs, resumed):
+    """Same samples, same random numbers, averaged gradients: losses, scores and weights agree to rounding, epoch after
+    epoch and after a resume."""
+    total = resumed or epochs
+    one = run(classifiers, tmp_path, *QUICK, f"trainer.max_epochs={total}", "data.batch_size=4", name="one")
+    two = ddp(classifiers, tmp_path / "two", *QUICK, f"trainer.max_epochs={epochs}", "data.batch_size=2")
+    logs = [epoch_means(two)]
+    if resumed:
+        more = [f"trainer.max_epochs={resumed}", "data.batch_size=2", f"ckpt_path={two.parent}"]
+        two = ddp(classifiers, tmp_path / "three", *QUICK, *more, start=TORCHRUN)
+        logs.append(epoch_means(two))
+    alone, together = epoch_means(one), pd.concat(logs)
+    assert list(together.index) == list(alone.index) == list(range(total))
+    assert {"loss/generator", "loss/discriminator", "transfer/explained/pos", "val/ssim"} <= set(alone)
+    pd.testing.assert_frame_equal(together[sorted(alone)], alone[sorted(alone)], atol=2e-4, rtol=1e-3)
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (one, two))
     assert a.keys() == b.keys()
     start = build_start(classifiers, tmp_path)
     for key in a:
-        torch.testing.assert_close(a[key], b[key], atol=2e-5, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            a[key], b[key], atol=2e-5 * total, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}"
+        )
     moved = max((a[k].float() - start[k].float()).abs().max().item() for k in a if k.startswith("g_"))
     assert moved > 1e-4, "the comparison means something: training moved the weights"
 
 
-def ddp(classifiers, folder, *overrides) -> Path:
-    """Two CPU processes with gloo, started as a user would."""
+def epoch_means(checkpoint: Path) -> pd.DataFrame:
+    """What the CSV logger kept: a row an epoch."""
+    (file,) = checkpoint.parent.glob("csv/version_*/metrics.csv")
+    return pd.read_csv(file).drop(columns="step").groupby("epoch").mean()
+
+
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+
+
+def ddp(classifiers, target, *overrides, start=()) -> Path:
+    """Two CPU processes with gloo, started as a user would: by Lightning, or by torchrun."""
     from tests.helpers import run as run_script
 
-    target = folder / "two"
     common = [
         *TINY_CYCLE_AM,
         *classifiers,
@@ -234,10 +258,9 @@ def ddp(classifiers, folder, *overrides) -> Path:
         "trainer.min_epochs=1",
         "callbacks.relevance_panel=null",
     ]
-    result = run_script(
-        "train.py", *common, "trainer=ddp", "trainer.accelerator=cpu", "extras.threads=1", "trainer.precision=32-true",
-        *overrides, f"paths.root={folder}", f"hydra.run.dir={target}",
-    )  # fmt: skip
+    common += ["trainer=ddp", "trainer.accelerator=cpu", "extras.threads=1", "trainer.precision=32-true"]
+    paths = [f"paths.root={target.parent}", f"hydra.run.dir={target}"]
+    result = run_script(*start, "train.py", *common, *overrides, *paths)
     assert result.returncode == 0, result.stdout + result.stderr
     return target / "last.ckpt"
 

@@ -24,6 +24,14 @@ def test_a_multiruns_job_becomes_the_latest_of_its_data(tmp_path):
     assert runs.latest(tmp_path, "classifier", "phantom") == job.resolve()
 
 
+def test_jobs_of_a_multirun_form_a_group_and_so_do_single_runs_of_an_experiment():
+    job = "runs/classifier/phantom/multirun/2026-01-31_12-00-00/3"
+    for folder in (job, f"{job}/selector"):
+        assert runs.group(folder, "classifier") == "2026-01-31_12-00-00"
+    for folder in ("runs/classifier/phantom/2026-01-31_12-00-00", "multirun"):
+        assert runs.group(folder, "classifier") == "classifier"
+
+
 def test_moved_runs_keep_their_latest(tmp_path):
     (tmp_path / "old/classifier/phantom/a").mkdir(parents=True)
     runs.publish(tmp_path / "old/classifier/phantom/a")
