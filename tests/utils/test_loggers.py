@@ -119,8 +119,17 @@ class Leave(pl.Callback):
             self.server.stop()
 
 
-def test_a_training_goes_on_when_the_network_is_gone(tmp_path, monkeypatch):
-    server = Server()
+@pytest.fixture
+def server():
+    """A server of its own; wandb reads the environment once a process, so it is made to begin anew."""
+    wandb.teardown()
+    made = Server()
+    yield made
+    made.http.server_close()
+    wandb.teardown()
+
+
+def test_a_training_goes_on_when_the_network_is_gone(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     logger = loggers.guard(loggers.wandb_logger(str(tmp_path), project="p", finish_timeout=2))
@@ -139,9 +148,10 @@ def test_a_training_goes_on_when_the_network_is_gone(tmp_path, monkeypatch):
     loggers.close([logger])
     assert "UpsertBucket" in server.seen
     assert trainer.current_epoch == 3
+    assert wandb.run is None
+    wandb.teardown()  # as the end of the process does: until then the file's last part is in memory
     history = OfflineRun(tmp_path, "run-*").history
     assert len(history["val/loss"]) == 3, "all of it is kept, for `wandb sync`"
-    assert wandb.run is None
 
 
 class Broken(CSVLogger):
