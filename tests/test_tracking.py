@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 from tests.wandb_records import OfflineRun
 from utils.evaluating import evaluate
-from utils.lineage import digest
+from utils.provenance import digest
 from utils.training import train
 
 EPOCHS = 2

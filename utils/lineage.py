@@ -6,7 +6,6 @@ A checkpoint is the same wherever its copy lies, so its digest names it: in the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from utils.loggers import RunLogger, forgiving, silent
+from utils.provenance import ENVIRONMENT, digest
 
-ENVIRONMENT = "environment.json"
 NAMED = 16  # digits of a digest in an artifact's name
 
 
@@ -35,12 +34,6 @@ def facts(
 def describe(sources: Mapping[str, Path], runs: str | Path) -> dict[str, dict[str, str]]:
     """Digest and run of checkpoints, by their roles; the run's folder is named relative to `runs`."""
     return {role: {"sha256": digest(path), "run": _run(path, runs)} for role, path in sources.items()}
-
-
-def digest(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def use(loggers: Sequence[Logger], sources: Mapping[str, Path]) -> None:

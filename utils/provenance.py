@@ -109,8 +109,9 @@ def inputs(cfg: DictConfig) -> dict[str, Path]:
     return {key: path for key, path in found.items() if path.exists() and path != own}
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file; of a run folder, that of its `best.ckpt`."""
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits; of a run folder, that of its `best.ckpt`."""
+    path = Path(path)
     with (path / "best.ckpt" if path.is_dir() else path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
