@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reader_study import calibration, paper
-from reader_study.files import ANSWER_COLUMNS, Item, Key, KeyItem, Reader, Study, opaque, seal
+from reader_study.assembly import make_readers
+from reader_study.files import ANSWER_COLUMNS, Item, Key, KeyItem, Study, opaque, seal
 from reader_study.orders import draw_orders
 from reader_study.readers import Ability, Model, Panel, opinions, rate
 from utils.errors import UserError
@@ -98,12 +99,7 @@ def make_up(readers: int, benign: int, malignant: int, repeats: int, seed: int =
         languages=[],
         texts={},
         items={name: Item(f"{opaque()}.png", f"{opaque()}.png") for name in sorted(items)},
-        readers={
-            f"r{number:02d}": Reader(
-                order.variant, [[ids[q][m] for q, m in shown] for shown in order.questions]
-            )
-            for number, order in enumerate(orders, 1)
-        },
+        readers=make_readers(orders, ids),
         simulated=True,
     )
     return study, key
