@@ -15,6 +15,8 @@ from utils.files import write_atomically
 
 FAILED = "failed.json"
 TRACEBACK = "traceback.txt"
+MULTIRUN = "multirun"  # as in conf/hydra/default.yaml
+PATTERN = "${paths.runs}/${name}/${data_name}/" + MULTIRUN
 
 
 def record(folder: Path, error: Exception, message: str) -> None:
@@ -32,10 +34,9 @@ def forget(folder: Path) -> None:
 
 
 def failed(sweep_dir: str | Path) -> dict[str, str]:
-    """Folder name of every failed job of a sweep -> its error in one line."""
-    files = Path(sweep_dir).glob(f"*/{FAILED}")
-    found = {file.parent.name: json.loads(file.read_text())["error"] for file in files}
-    return dict(sorted(found.items(), key=lambda item: (len(item[0]), item)))
+    """Folder name of every failed job in a sweep's folder -> its error in one line."""
+    jobs = [file.parent for file in Path(sweep_dir).glob(f"*/{FAILED}")]
+    return {job.name: _error(job) for job in sorted(jobs, key=_number)}
 
 
 class Summary(Callback):
@@ -58,11 +59,21 @@ class Summary(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print what failed in this run of the sweep. Hydra warns of an exception only, so this exits itself."""
         folder = Path(config.hydra.sweep.dir)
-        new = {name for name, stamp in _stamps(folder).items() if self.known.get(name) != stamp}
-        lines = [f"  {folder / name}: {error}" for name, error in failed(folder).items() if name in new]
+        new = [job for job, stamp in _stamps(folder).items() if self.known.get(job) != stamp]
+        lines = [f"  {job}: {_error(job)}" for job in sorted(new, key=_number)]
         if lines:
-            again = f"the same command with hydra.sweep.dir={folder} runs only what is missing"
+            # Each job's own folder again, not that of the first.
+            again = folder if len(folders(folder)) == 1 else f"'{PATTERN}/{folder.name}'"
+            again = f"the same command with hydra.sweep.dir={again} runs only what is missing"
             sys.exit("\n".join([f"{len(lines)} jobs failed:", *lines, again]))
+
+
+def folders(sweep_dir: Path) -> list[Path]:
+    """Where a sweep's jobs lie: its folder, and for a sweep over experiments or data those of the same name beside."""
+    found = {sweep_dir} if sweep_dir.is_dir() else set()
+    if sweep_dir.parent.name == MULTIRUN and len(sweep_dir.parents) > 3:
+        found |= set(sweep_dir.parents[3].glob(f"*/*/{MULTIRUN}/{sweep_dir.name}"))
+    return sorted(one for one in found if any(path.is_dir() for path in one.iterdir()))
 
 
 def _asked(config: DictConfig) -> tuple[Any, Any]:
@@ -71,6 +82,15 @@ def _asked(config: DictConfig) -> tuple[Any, Any]:
     return container["overrides"]["task"], container["sweeper"].get("params")
 
 
-def _stamps(folder: Path) -> dict[str, int]:
-    """Folder name of every failed job -> when its failure was recorded."""
-    return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILED}")}
+def _stamps(folder: Path) -> dict[Path, int]:
+    """Every failed job of a sweep -> when its failure was recorded."""
+    files = [file for one in folders(folder) for file in one.glob(f"*/{FAILED}")]
+    return {file.parent: file.stat().st_mtime_ns for file in files}
+
+
+def _error(job: Path) -> str:
+    return json.loads((job / FAILED).read_text())["error"]
+
+
+def _number(job: Path) -> tuple[int, str]:
+    return len(job.name), job.name

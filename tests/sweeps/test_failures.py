@@ -36,3 +36,16 @@ def test_a_failed_job_does_not_end_the_sweep_and_a_restart_runs_only_it(tmp_path
     assert other.returncode == 1
     assert other.stderr.count("\n") == 1
     assert "holds another sweep" in other.stderr
+
+
+def test_failures_of_a_sweep_over_experiments_are_found_wherever_the_jobs_lie(tmp_path):
+    command = ["-m", "experiment=cycle_am_small,cycle_am_few", "data.margin=wide"]
+    done = run("train.py", *command, f"paths.runs={tmp_path}", f"paths.cache={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    assert "2 jobs failed:" in done.stderr
+    assert {file.parents[4].name for file in tmp_path.glob("*/*/multirun/*/*/failed.json")} == {
+        "cycle_am_small",
+        "cycle_am_few",
+    }
+    (again,) = [line for line in done.stderr.splitlines() if "runs only what is missing" in line]
+    assert "hydra.sweep.dir='${paths.runs}/${name}/${data_name}/multirun/" in again
