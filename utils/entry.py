@@ -28,7 +28,8 @@ def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T | None:
     """
     folder = Path(cfg.paths.run_dir)
     try:
-        failures.forget(folder)
+        if is_own(folder):
+            failures.forget(folder)
         return task(cfg)
     except Exception as error:
         meant = user_error(error)

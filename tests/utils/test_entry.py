@@ -57,3 +57,6 @@ def test_the_users_own_folder_is_left_alone(tmp_path):
         entry.run(fails(UserError("no")), config(tmp_path))
     assert tmp_path.is_dir()
     assert not list(tmp_path.iterdir())
+    (tmp_path / "failed.json").touch()
+    entry.run(lambda cfg: "done", config(tmp_path))
+    assert (tmp_path / "failed.json").exists()
