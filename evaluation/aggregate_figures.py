@@ -13,13 +13,13 @@ from evaluation.figures import (
     ACCENT,
     BENIGN,
     DIVERGING,
-    OUTLINED,
     PLAIN,
     RELEVANCE_SCALE,
     WIDTH,
     _canvas,
     _plain_axes,
     _save,
+    caption,
 )
 
 MARKERS = "osD^vP*X<>"  # of folds, again from the first where there are more
@@ -89,15 +89,7 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
     )
     for k, (line, case) in enumerate(zip(axes, chosen, strict=True)):
         line[0].imshow(split.image[case], cmap="gray", vmin=0, vmax=1)
-        line[0].text(
-            0.04,
-            0.05,
-            captions[k],
-            transform=line[0].transAxes,
-            fontsize=8,
-            color="white",
-            path_effects=OUTLINED,
-        )
+        caption(line[0], captions[k], 8, (0.04, 0.05))
         for axis, one in zip(line[1:-1], [*split.maps[: len(seeds), case], made.mean[k]], strict=True):
             drawn = axis.imshow(one, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
         doubt = line[-1].imshow(made.sd[k], cmap="magma", vmin=0, vmax=RELEVANCE_SCALE / 2)

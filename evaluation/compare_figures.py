@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from evaluation.faithfulness import FRACTIONS
-from evaluation.figures import BENIGN, MALIGNANT, OUTLINED, PLAIN, WIDTH, _canvas, _plain_axes, _save, overlay
+from evaluation.figures import BENIGN, MALIGNANT, PLAIN, WIDTH, _canvas, _plain_axes, _save, caption, overlay
 
 CONTROL = "control_"
 PERCENTILE = 99.5  # of |R| over all cases of a method: what is drawn in full colour
@@ -39,15 +39,7 @@ def methods_by_cases(
     canvas.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
     for k, line in enumerate(axes):
         line[0].imshow(images[k], cmap="gray", vmin=0, vmax=1)
-        line[0].text(
-            0.03,
-            0.05,
-            captions[k],
-            transform=line[0].transAxes,
-            fontsize=6.5,
-            color="white",
-            path_effects=OUTLINED,
-        )
+        caption(line[0], captions[k], 6.5, (0.03, 0.05))
         if masks is not None and masks[k].any():
             line[0].contour(masks[k], levels=[0.5], colors="#c99700", linewidths=0.8)
         for axis, name in zip(line[1:], names, strict=True):
@@ -126,15 +118,7 @@ def extremes(
     for line, (name, cases) in zip(axes, order.items(), strict=True):
         for axis, case in zip(line, [*cases[:each], *cases[-each:]], strict=True):
             axis.imshow(overlay(images[case], np.nan_to_num(maps[name][case]), 1.0))
-            axis.text(
-                0.03,
-                0.05,
-                f"{scores[name][case]:+.2f}",
-                transform=axis.transAxes,
-                fontsize=7,
-                color="white",
-                path_effects=OUTLINED,
-            )
+            caption(axis, f"{scores[name][case]:+.2f}", 7, (0.03, 0.05))
             axis.set_xticks([])
             axis.set_yticks([])
         line[0].set_ylabel(name.replace("_", "\n"), fontsize=7)

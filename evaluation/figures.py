@@ -92,20 +92,17 @@ def explanations(
     return _save(canvas, path)
 
 
+def caption(axis, text: str, size: float, place: tuple[float, float]) -> None:
+    """White words within a picture, `place` from its lower left corner in shares of its sides."""
+    axis.text(*place, text, transform=axis.transAxes, fontsize=size, color="white", path_effects=OUTLINED)
+
+
 def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
     x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (made.x, made.x_neg, made.x_pos))
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-        axis.text(
-            0.04,
-            0.06,
-            f"p {p:.2f}",
-            transform=axis.transAxes,
-            fontsize=8,
-            color="white",
-            path_effects=OUTLINED,
-        )
+        caption(axis, f"p {p:.2f}", 8, (0.04, 0.06))
     for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
         drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     line[6].imshow(overlay(x, x_pos - x_neg))

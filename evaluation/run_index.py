@@ -26,10 +26,9 @@ from yaml import YAMLError
 
 from sweeps.failures import FAILED
 from utils.provenance import ENVIRONMENT, REPEAT, command, nameless
-from utils.runs import FINISHED, MULTIRUN
+from utils.runs import CONFIG, FINISHED, MULTIRUN
 
-HYDRA = Path(".hydra") / "config.yaml"
-MARKS = (HYDRA, Path(ENVIRONMENT), Path(FINISHED))
+MARKS = (CONFIG, Path(ENVIRONMENT), Path(FINISHED))
 RESULTS = ("evaluation", "compare")  # inside a run; elsewhere (`out_dir=`) config.yaml names the run
 ELSEWHERE = {
     "name",
@@ -146,7 +145,7 @@ def read_run(folder: Path, root: Path) -> Run:
 def _read_settings(run: Run) -> None:
     """The configuration, without what only says where the run lies."""
     made = run.read(run.folder / ENVIRONMENT, _json) or {}
-    config = made.get("config") or run.read(run.folder / HYDRA, _resolved) or {}
+    config = made.get("config") or run.read(run.folder / CONFIG, _resolved) or {}
     flat = flatten(config)
     run.experiment, run.data = (str(flat.get(key, "")) for key in ("name", "data_name"))
     run.monitor = str(flat.get("callbacks.best.monitor") or "")

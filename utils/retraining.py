@@ -21,9 +21,9 @@ from utils.checkpoints import load_module, read_checkpoint, write_atomically
 from utils.classifiers import Classifiers, load_classifier
 from utils.custom import Custom
 from utils.errors import UserError
+from utils.runs import CONFIG
 from utils.training import say, train
 
-CONFIG = Path(".hydra") / "config.yaml"
 OTHER_SEED = 1000  # added to the run's own
 
 

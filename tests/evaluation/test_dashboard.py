@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,12 @@ import pytest
 
 from evaluation.dashboard import POINTS, content, differing, embedded, packed, write_dashboard
 from evaluation.run_index import collect
+from tests.browser import started
 from tests.evaluation.runs import SCORE, evaluate, make_run
 from tests.helpers import composed
 from utils.errors import UserError
 from utils.evaluating import evaluate as evaluate_entry
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 EVIL = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1><!--"
 
 
@@ -81,13 +78,7 @@ def test_the_entry_needs_no_run_of_the_experiment(runs_dir, tmp_path):
 @pytest.fixture(scope="module")
 def browser():
     """A real browser; starting one takes longer than everything that is done in it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    yield from started()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The pages in a real browser: a whole study by keyboard and by touch, interrupted and resumed; the viewer."""
 
 import re
-import shutil
 import sqlite3
 
 import numpy as np
@@ -9,17 +8,9 @@ import pytest
 from PIL import Image
 
 from reader_study.files import IMAGES, read_study
+from tests.browser import started
 from tests.reader_study.serving import CRITERIA, serving, token
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 TARGETS = "button, .button, select, .values label, .tick, summary, input[type=range]"
 PHONE = {
     "viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2,
@@ -29,13 +20,7 @@ READER = "r01"
 
 @pytest.fixture(scope="module")
 def chromium():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium on the path")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    yield from started()
 
 
 @pytest.fixture
