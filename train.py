@@ -22,12 +22,12 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train; print the path of the best checkpoint last; return the objective to Hydra's sweepers."""
-    from utils.training import train  # heavy imports come after --help and the check of the configuration
+    from utils.training import say, train  # heavy imports come after --help and the check of the configuration
 
     result = entry.run(train, entry.settle(cfg))
     if result is None:
         return None
-    print(result["best"] or "no checkpoint was written", flush=True)
+    say(result["best"] or "no checkpoint was written")
     return result["objective"]
 
 

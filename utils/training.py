@@ -83,6 +83,8 @@ def quieten() -> None:
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
         ".*in eval mode.*",
+        ".*srun.*is available on your system but is not used.*",
+        ".*sync_dist=True.*",  # torchmetrics synchronises the classifier's figures
     ):
         warnings.filterwarnings("ignore", message=text)
 
@@ -281,6 +283,7 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
     best, last = run_dir / "best.ckpt", run_dir / "last.ckpt"
     if trainer.is_global_zero and last.is_file() and not has_best(trainer):
         copy_atomically(last, best)
+    trainer.strategy.barrier()  # the other processes look for best.ckpt too
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
     result = {
         "best": str(best) if best.is_file() else None,
