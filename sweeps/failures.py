@@ -55,6 +55,9 @@ class Summary(Callback):
                 "or another folder"
             )
         self.known = _stamps(folder)
+        if folder.parent.name == MULTIRUN:
+            # trainer=ddp starts this command once more for each further process, by when the clock has moved on.
+            sys.argv.append(f"hydra.sweep.dir='{PATTERN}/{folder.name}'")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print what failed in this run of the sweep. Hydra warns of an exception only, so this exits itself."""

@@ -316,9 +316,22 @@ def test_cycle_am_begins_with_generators_and_keeps_its_own_classifier(trained):
     assert torch.equal(b["classifier.linear.weight"], net)
 
 
+DDP = [*(o for o in TINY_CLASSIFIER if o != "trainer=cpu"), "trainer=ddp", "trainer.accelerator=cpu"]
+
+
 @pytest.mark.slow
 def test_two_processes_on_the_cpu_train_a_classifier(tmp_path):
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"paths.runs={tmp_path}"]
-    done = run("train.py", *(o for o in TINY_CLASSIFIER if o != "trainer=cpu"), *ddp)
+    done = run("train.py", *DDP, "trainer.max_epochs=1", f"paths.runs={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("classifier/blobs/*/best.ckpt"))) == 2  # the run and `latest`
+    assert done.stdout.count("best.ckpt") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_run_a_sweep_in_step_in_one_folder(tmp_path):
+    sweep = ["seed=0,1", "trainer.max_epochs=1", f"paths.runs={tmp_path}"]
+    done = run("train.py", "-m", *DDP, *sweep)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("classifier/blobs/multirun/*"))) == 1
+    assert len(list(tmp_path.glob("classifier/blobs/multirun/*/[01]/finished.json"))) == 2
+    assert done.stdout.count("best.ckpt") == 2

@@ -68,6 +68,7 @@ class AskTellSweeper(Sweeper):
         from sweeps import report, space
         from sweeps import study as studies
 
+        self._check_processes()
         folder = Path(self.config.hydra.sweep.dir)
         write_atomically(folder / "multirun.yaml", lambda path: OmegaConf.save(self.config, path))
         parser = OverridesParser.create(config_loader=self.context.config_loader)
@@ -87,6 +88,15 @@ class AskTellSweeper(Sweeper):
             report.write_tables(study, self._names(), folder)
         print(report.summary(study, self._names(), folder))
         report.write_picture(study, self._names(), folder)
+
+    def _check_processes(self) -> None:
+        """Each process that Lightning starts is given the whole command: it would ask for trials of its own."""
+        strategy = str(OmegaConf.select(self.config, "trainer.strategy"))
+        if "ddp" in strategy and "slurm" not in self.config.hydra.launcher._target_.lower():
+            raise UserError(
+                f"trainer.strategy={strategy}: several processes for a trial need hydra/launcher=submitit_slurm with "
+                "hydra.launcher.tasks_per_node; else give each trial one device, e.g. trainer=gpu"
+            )
 
     def _open(self, folder: Path) -> Any:
         from sweeps import study as studies
