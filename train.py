@@ -22,7 +22,8 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train; print the path of the best checkpoint last; return the objective to Hydra's sweepers."""
-    from utils.training import say, train  # heavy imports come after --help and the check of the configuration
+    # Heavy imports come after --help and the check of the configuration.
+    from utils.training import say, train
 
     result = entry.run(train, entry.settle(cfg))
     if result is None:
