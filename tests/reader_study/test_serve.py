@@ -20,7 +20,7 @@ from reader_study import serve
 from reader_study.files import Item, read_study
 from reader_study.links import hashed
 from reader_study.store import COORDINATOR
-from tests.reader_study.conftest import new_postgres_database
+from tests.postgres import new_postgres_database
 from tests.reader_study.serving import CRITERIA, ROOT, Server, make_study, token
 from utils.config import register
 from utils.errors import UserError

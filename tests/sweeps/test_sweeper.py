@@ -15,6 +15,7 @@ import yaml
 
 from sweeps.study import database, open_storage
 from tests.helpers import ROOT, environment
+from tests.postgres import new_postgres_database
 from tests.sweeps.stub import jobs
 from utils.errors import UserError
 
@@ -48,10 +49,12 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_two_workers_share_a_study_double_nothing_and_leave_the_best(tmp_path):
-    workers = [
-        start(tmp_path, "hydra.sweeper.n_trials=6", STUB_WORKERS=2, STUB_SECONDS=0.3) for _ in range(2)
-    ]
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_workers_share_a_study_double_nothing_and_leave_the_best(kind, tmp_path, request):
+    options = ["hydra.sweeper.n_trials=6"]
+    if kind == "postgresql":
+        options += [f"hydra.sweeper.storage={new_postgres_database(request.getfixturevalue('postgres'))}"]
+    workers = [start(tmp_path, *options, STUB_WORKERS=2, STUB_SECONDS=0.3) for _ in range(2)]
     outputs = [end(worker) for worker in workers]
     ran = jobs(tmp_path / "log")
     assert len({process for process, *_ in ran}) == 2
