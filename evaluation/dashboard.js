@@ -45,7 +45,17 @@ function duration(seconds) {
 }
 
 const idOf = (column) => `${column.group} ${column.key}`;
-const labelOf = (column) => (column.group === "run" && LABELS[column.key]) || column.key;
+const labelOf = (column) => column.label || (column.group === "run" && LABELS[column.key]) || column.key;
+
+/** The end of a dotted key, two parts or as many as tell it from the other keys. */
+function brief(key, keys) {
+  const parts = key.split(".");
+  for (let count = 2; count < parts.length; count++) {
+    const end = parts.slice(-count).join(".");
+    if (keys.filter((other) => other === end || other.endsWith(`.${end}`)).length === 1) return end;
+  }
+  return key;
+}
 
 /** A run's plain value in a column; null where it has none. */
 function valueOf(run, column) {
@@ -80,7 +90,9 @@ data.runs.forEach((run, index) => {
   const settings = Object.entries(run.settings).map(([key, value]) => `${key}=${value}`);
   run.words = [run.name, run.experiment, run.data, run.status, run.commit, ...settings].join("\n").toLowerCase();
 });
+const settings = data.columns.filter((column) => column.group === "settings").map((column) => column.key);
 data.columns.forEach((column) => {
+  if (column.group === "settings") column.label = brief(column.key, settings);
   column.numeric = isNumeric(column);
   if (column.shown) state.shown.add(idOf(column));
 });
@@ -108,8 +120,8 @@ function sorted(runs) {
   });
 }
 
-function header(id, label, numeric) {
-  const button = make("button", { type: "button", textContent: label });
+function header(id, label, numeric, title = "") {
+  const button = make("button", { type: "button", textContent: label, title });
   button.addEventListener("click", () => {
     state.descending = state.sort === id ? !state.descending : false;
     state.sort = id;
@@ -153,7 +165,7 @@ function showTable() {
   every.addEventListener("change", () => select(runs, every.checked));
   const first = header("name", "run", false);
   first.replaceChildren(make("div", {}, every, ...first.childNodes));
-  byId("runs").tHead.rows[0].replaceChildren(first, ...columns.map((c) => header(idOf(c), labelOf(c), c.numeric)));
+  byId("runs").tHead.rows[0].replaceChildren(first, ...columns.map((c) => header(idOf(c), labelOf(c), c.numeric, c.label ? c.key : "")));
   byId("runs").tBodies[0].replaceChildren(...runs.map((run) =>
     make("tr", { className: state.selected.includes(run) ? "selected" : "", "data-run": run.index },
       nameCell(run), ...columns.map((column) => cell(run, column)))));
@@ -192,8 +204,9 @@ function choices(container, groups, isOn, change) {
 function showColumnChoices() {
   const wanted = chosen("column-text").toLowerCase();
   const groups = Object.entries(GROUPS).map(([group, title]) => [title, data.columns
-    .filter((column) => column.group === group && labelOf(column).toLowerCase().includes(wanted))
-    .map((column) => [idOf(column), labelOf(column)])]);
+    .map((column) => [column, column.label ? column.key : labelOf(column)])
+    .filter(([column, name]) => column.group === group && name.toLowerCase().includes(wanted))
+    .map(([column, name]) => [idOf(column), name])]);
   choices(byId("column-list"), groups, (key) => state.shown.has(key), (key, on) => {
     if (on) state.shown.add(key); else state.shown.delete(key);
     showTable();
@@ -222,6 +235,7 @@ function showComparison() {
   }));
   showMetricChoices();
   showCharts();
+  showScatterChoices();
   showPictureChoices();
   showDiff();
   showFigures();
@@ -313,14 +327,15 @@ function path(one, values, scale) {
   return text;
 }
 
-function axes(svg, scale, log) {
+/** Lines and numerals; `across` are the values to name along x, `f` what places them. */
+function axes(svg, scale, log, across = ticks(...scale.x, false), f = (value) => value) {
   for (const value of ticks(...scale.y, log)) {
     const y = scale.toY(value);
     svg.append(draw("line", { class: "grid", x1: PLOT.left, x2: PLOT.width - PLOT.right, y1: y, y2: y }),
       draw("text", { x: PLOT.left - 6, y: y + 4, "text-anchor": "end" }, numeral(value)));
   }
-  for (const value of ticks(...scale.x, false)) {
-    svg.append(draw("text", { x: scale.toX(value), y: PLOT.height - 10, "text-anchor": "middle" }, numeral(value)));
+  for (const value of across) {
+    svg.append(draw("text", { x: scale.toX(f(value)), y: PLOT.height - 10, "text-anchor": "middle" }, numeral(value)));
   }
 }
 
@@ -406,6 +421,62 @@ function listen(figure, svg, readout, series, scale) {
   });
 }
 
+// --- one against another ---
+
+/** Columns in which a selected run has a number, under their headings. */
+function showScatterChoices() {
+  const usable = data.columns.filter((column) => state.selected.some((run) => typeof valueOf(run, column) === "number"));
+  const varied = usable.find((column) => column.group === "settings" && column.key !== "seed" && unique(state.selected.map((run) => valueOf(run, column))).length > 1);
+  const score = usable.find((column) => idOf(column) === "run score") || usable[0];
+  for (const [id, first] of [["across", varied || score], ["up", score]]) {
+    const before = chosen(id);
+    byId(id).replaceChildren(...Object.entries(GROUPS).flatMap(([group, label]) => {
+      const inside = usable.filter((column) => column.group === group);
+      return inside.length ? [make("optgroup", { label }, ...inside.map((column) => make("option", { value: idOf(column), textContent: labelOf(column) })))] : [];
+    }));
+    if (usable.length) byId(id).value = usable.some((column) => idOf(column) === before) ? before : idOf(first);
+  }
+  showScatter();
+}
+
+function showScatter() {
+  const [across, up] = ["across", "up"].map((id) => data.columns.find((column) => idOf(column) === chosen(id)));
+  const log = byId("across-log").checked, f = log ? Math.log10 : (value) => value;
+  const points = !across || !up ? [] : state.selected.map((run, index) => ({ run, index, across: valueOf(run, across), up: valueOf(run, up) }))
+    .filter((one) => typeof one.across === "number" && typeof one.up === "number" && (!log || one.across > 0))
+    .map((one) => ({ ...one, x: [f(one.across)], y: [one.up], raw: [one.up] }));
+  const scale = points.length ? scales(points, false) : null;
+  if (!scale) {
+    byId("scatter").replaceChildren(make("p", { className: "quiet", textContent: "No run has both values." }));
+    return;
+  }
+  const svg = draw("svg", { class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "group", "aria-label": `${labelOf(up)} against ${labelOf(across)}` });
+  axes(svg, scale, false, log ? ticks(...scale.x.map((value) => 10 ** value), true) : undefined, f);
+  const readout = make("div", { className: "readout", hidden: true, role: "status" });
+  for (const one of points) svg.append(scatterDot(one, scale, readout));
+  byId("scatter").replaceChildren(make("figure", { className: "chart" },
+    make("figcaption", {}, labelOf(up), make("span", { className: "quiet", textContent: ` against ${labelOf(across)}` })), svg, readout));
+}
+
+/** A run's point, which tells its values when it is pointed at or reached by keyboard; a job of a sweep has its number beside it. */
+function scatterDot(one, scale, readout) {
+  const x = scale.toX(one.x[0]), y = scale.toY(one.up), right = x > PLOT.width / 2;
+  const circle = draw("circle", { class: `dot s${one.index % COLOURS}`, r: 4.5, cx: x, cy: y, tabindex: "0", role: "img",
+    "aria-label": `${one.run.name}: ${numeral(one.across)}, ${numeral(one.up)}` });
+  const tell = () => {
+    readout.replaceChildren(make("div", { className: "key" }, swatch(one.index), make("b", { textContent: `${numeral(one.across)}, ${numeral(one.up)}` }), make("span", { textContent: one.run.name })));
+    readout.hidden = false;
+    readout.style.left = right ? `${PLOT.left}px` : "auto";
+    readout.style.right = right ? "auto" : ".8rem";
+  };
+  for (const event of ["pointerenter", "focus"]) circle.addEventListener(event, tell);
+  for (const event of ["pointerleave", "blur"]) circle.addEventListener(event, () => { readout.hidden = true; });
+  const group = draw("g"), label = one.run.name.split("/").pop();
+  group.append(circle);
+  if (label.length <= 3) group.append(draw("text", { x: x + (right ? -7 : 7), y: y - 5, "text-anchor": right ? "end" : "start" }, label));
+  return group;
+}
+
 // --- pictures ---
 
 function showPictureChoices() {
@@ -487,6 +558,7 @@ options("status", unique(data.runs.map((run) => run.status)), "all");
 for (const id of ["text", "experiment", "data-name", "status"]) byId(id).addEventListener("input", showTable);
 byId("column-text").addEventListener("input", showColumnChoices);
 for (const id of ["axis", "smooth", "log"]) byId(id).addEventListener("input", () => { state.at = null; showCharts(); });
+for (const id of ["across", "up", "across-log"]) byId(id).addEventListener("input", showScatter);
 byId("picture").addEventListener("input", showEpochs);
 byId("epoch").addEventListener("input", showPictures);
 document.addEventListener("click", (event) => {

@@ -87,10 +87,20 @@ def columns(runs: Sequence[Run], varied: Sequence[str]) -> list[dict[str, Any]]:
     keys += [("settings", key) for key in varied]
     keys += [("last", key) for key in sorted({key for run in runs for key in run.last})]
     keys += [("figures", key) for key in sorted({key for run in runs for key in run.figures})]
+    shown = SHOWN | {f"settings {key}" for key in swept(runs)}
     return [
-        {"group": group, "key": key, "shown": (key if group == "run" else f"{group} {key}") in SHOWN}
+        {"group": group, "key": key, "shown": (key if group == "run" else f"{group} {key}") in shown}
         for group, key in keys
     ]
+
+
+def swept(runs: Iterable[Run]) -> set[str]:
+    """The settings in which the jobs of a multirun differ."""
+    multiruns: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.group:
+            multiruns.setdefault(run.group, []).append(run)
+    return {key for jobs in multiruns.values() for key in differing(jobs)}
 
 
 def _row(run: Run, varied: Sequence[str], beside: Path) -> dict[str, Any]:

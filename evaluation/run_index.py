@@ -38,7 +38,7 @@ ELSEWHERE = {
     "publish",
     "data.cache_dir",
 }  # settings that are shown apart, or
-ELSEWHERE_BELOW = ("paths.", "logger.")  # only say where files lie
+ELSEWHERE_BELOW = ("paths.", "logger.", "trial.")  # only say where files lie, or which job of a study this is
 EPOCH = re.compile(r"epoch_(\d+)\.png")
 T = TypeVar("T")
 
@@ -270,8 +270,11 @@ def flatten(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def _resolved(file: Path) -> Any:
-    """Hydra's record of a configuration; what this process cannot resolve stays as it is written."""
-    return nameless(_plain(OmegaConf.load(file)))
+    """Hydra's record of a run's configuration; what this process cannot resolve stays as it is written."""
+    config = OmegaConf.load(file)
+    if "paths" in config:
+        config.paths.run_dir = str(file.parents[1])  # written as ${hydra:...}, which here is another process's
+    return nameless(_plain(config))
 
 
 def _plain(node: Any) -> Any:

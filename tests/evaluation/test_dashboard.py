@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.dashboard import POINTS, content, differing, embedded, packed, write_dashboard
+from evaluation.dashboard import POINTS, content, differing, embedded, packed, swept, write_dashboard
 from evaluation.run_index import collect
 from tests.browser import started
 from tests.evaluation.runs import SCORE, evaluate, make_run
@@ -50,6 +50,17 @@ def test_only_settings_that_differ_are_kept(runs_dir):
     columns = content(runs, runs_dir)["columns"]
     assert {"group": "settings", "key": "seed", "shown": True} in columns
     assert {"group": "figures", "key": "classifier/auc", "shown": True} in columns
+
+
+def test_what_a_sweep_varied_is_shown_at_first(tmp_path):
+    for job, note in enumerate(("a", "b")):
+        make_run(tmp_path / f"cycle_am_small/blobs/multirun/now/{job}", seed=1, note=note)
+    make_run(tmp_path / "cycle_am_small/blobs/single", seed=1, note="c")
+    make_run(tmp_path / "classifier/blobs/single", seed=1, name="classifier", note=None)
+    runs = collect(tmp_path)
+    assert swept(runs) == {"model.note"}
+    assert {"group": "settings", "key": "model.note", "shown": True} in content(runs, tmp_path)["columns"]
+    assert swept(run for run in runs if not run.group) == set()
 
 
 def test_long_curves_are_thinned_and_share_their_axes():
@@ -192,6 +203,28 @@ def test_curves_are_read_smoothed_and_on_a_log_scale(page):
     chart.locator("svg.plot").focus()
     page.keyboard.press("Home")
     assert readout.inner_text().startswith("step 9")
+
+
+def test_one_column_against_another(page):
+    choose(page, "a b#1", "two", "three")
+    page.select_option("#across", label="seed")
+    page.select_option("#up", label="best score")
+    dots = page.locator("#scatter circle")
+    labels = [dot.get_attribute("aria-label") for dot in dots.all()]
+    assert labels == [f"{ONE}: 1, 0.3", f"{TWO}: 2, 0.8", f"{THREE}: 3, 0.5"]
+    places = [(float(dot.get_attribute("cx")), float(dot.get_attribute("cy"))) for dot in dots.all()]
+    (x1, y1), (x2, y2), (x3, y3) = places
+    assert x2 - x1 == pytest.approx(x3 - x2)
+    assert y1 > y3 > y2  # upwards is more
+    assert (y1 - y3) / (y1 - y2) == pytest.approx(0.4)
+    page.locator("#across-log").check()
+    x1, x2, x3 = (float(dot.get_attribute("cx")) for dot in dots.all())
+    assert (x2 - x1) / (x3 - x1) == pytest.approx(np.log(2) / np.log(3))
+    dots.last.focus()
+    assert page.locator("#scatter .readout").inner_text().split("\n")[-2:] == ["3, 0.5", THREE]
+    page.locator("#legend button").last.click()
+    assert dots.count() == 2
+    assert page.locator("#across").input_value() == "settings seed"
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page):

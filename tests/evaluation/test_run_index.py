@@ -114,6 +114,7 @@ def test_without_an_environment_hydras_record_counts(tmp_path):
     (folder / "environment.json").unlink()
     (folder / ".hydra").mkdir()
     text = "name: old\nseed: 3\nmodel: {seed: '${seed}', where: '${hydra:runtime.cwd}', steps: [1, 2]}\n"
+    text += "paths: {run_dir: '${hydra:runtime.output_dir}'}\nplot: '${paths.run_dir}/score.png'\n"
     (folder / ".hydra/config.yaml").write_text(text)
     (run,) = collect(tmp_path)
     assert run.experiment == "old"
