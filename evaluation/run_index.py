@@ -273,7 +273,9 @@ def _resolved(file: Path) -> Any:
     """Hydra's record of a run's configuration; what this process cannot resolve stays as it is written."""
     config = OmegaConf.load(file)
     if "paths" in config:
-        config.paths.run_dir = str(file.parents[1])  # written as ${hydra:...}, which here is another process's
+        config.paths.run_dir = str(
+            file.parents[1]
+        )  # written as ${hydra:...}, which here is another process's
     return nameless(_plain(config))
 
 

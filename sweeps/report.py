@@ -157,8 +157,9 @@ def pareto(study: Study, names: Sequence[str]) -> Figure:
 
 
 def _scatter(axis: Axes, trials: Sequence[FrozenTrial], x: int, y: int, colour: str, label: str) -> None:
-    points = ([t.values[x] for t in trials], [t.values[y] for t in trials])
-    axis.scatter(*points, s=22, color=colour, label=label)
+    if trials:
+        points = ([t.values[x] for t in trials], [t.values[y] for t in trials])
+        axis.scatter(*points, s=22, color=colour, label=label)
 
 
 def _short(value: object) -> str:
