@@ -273,9 +273,8 @@ def _resolved(file: Path) -> Any:
     """Hydra's record of a run's configuration; what this process cannot resolve stays as it is written."""
     config = OmegaConf.load(file)
     if "paths" in config:
-        config.paths.run_dir = str(
-            file.parents[1]
-        )  # written as ${hydra:...}, which here is another process's
+        # It is written as ${hydra:...}, which here would be this process's own.
+        config.paths.run_dir = str(file.parents[1])
     return nameless(_plain(config))
 
 

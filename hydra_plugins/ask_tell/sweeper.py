@@ -17,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -91,11 +91,12 @@ class AskTellSweeper(Sweeper):
 
     def _check_processes(self) -> None:
         """Each process that Lightning starts is given the whole command: it would ask for trials of its own."""
-        strategy = str(OmegaConf.select(self.config, "trainer.strategy"))
-        if "ddp" in strategy and "slurm" not in self.config.hydra.launcher._target_.lower():
+        devices = OmegaConf.select(self.config, "trainer.devices", default=1)
+        count = len(devices) if isinstance(devices, ListConfig) else devices
+        if str(count) != "1" and "slurm" not in self.config.hydra.launcher._target_.lower():
             raise UserError(
-                f"trainer.strategy={strategy}: several processes for a trial need hydra/launcher=submitit_slurm with "
-                "hydra.launcher.tasks_per_node; else give each trial one device, e.g. trainer=gpu"
+                f"trainer.devices={devices}: several processes for a trial need hydra/launcher=submitit_slurm with "
+                "hydra.launcher.tasks_per_node; else give each trial one device"
             )
 
     def _open(self, folder: Path) -> Any:

@@ -100,7 +100,7 @@ def test_failed_trials_are_recorded_and_replaced_by_a_restart(tmp_path):
     other = end(start(tmp_path, "hydra.sweeper.n_trials=2"), status=1)
     assert "holds another sweep" in other
     split = end(start(tmp_path / "ddp", "trainer=ddp"), status=1)
-    assert split.startswith("error: trainer.strategy=ddp_find_unused_parameters_true: several processes")
+    assert split.startswith("error: trainer.devices=2: several processes")
     unusable = end(start(tmp_path / "new", "hydra.sweeper.storage=study.db"), status=1)
     assert unusable.startswith("error: hydra.sweeper.storage=study.db is no URL")
 
