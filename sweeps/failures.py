@@ -12,10 +12,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from utils.files import write_atomically
+from utils.runs import MULTIRUN
 
 FAILED = "failed.json"
 TRACEBACK = "traceback.txt"
-MULTIRUN = "multirun"  # as in conf/hydra/default.yaml
 PATTERN = "${paths.runs}/${name}/${data_name}/" + MULTIRUN
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +14,6 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-def copy_atomically(source: str | Path, target: str | Path) -> Path:
-    """Copy a file so that `target` is never seen half-written."""
-    return write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -13,9 +13,10 @@ from torch import nn
 from datamodules.contract import IMAGE_SIZE
 from lightning_modules.classifier import ClassifierModule
 from utils import runs
-from utils.checkpoints import copy_atomically, read_checkpoint
+from utils.checkpoints import read_checkpoint
 from utils.custom import Custom, load_custom
 from utils.errors import UserError
+from utils.files import copy_atomically
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from evaluation.run_index import collect
 from utils import lineage, runs
 from utils import loggers as log
 from utils.aggregating import aggregate_runs
-from utils.checkpoints import load_module, write_atomically
+from utils.checkpoints import load_module
 from utils.classifiers import find_classifiers, load_classifier
 from utils.comparing import compare_explainers
 from utils.config import check_config
 from utils.errors import UserError
+from utils.files import write_atomically
 from utils.training import build_data, prepare, say
 
 Rows = list[dict[str, Any]]

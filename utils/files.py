@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,3 +23,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def copy_atomically(source: str | Path, target: str | Path) -> Path:
+    """Copy a file so that `target` is never seen half-written."""
+    return write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))

@@ -23,7 +23,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from utils import runs
-from utils.checkpoints import write_atomically
+from utils.files import write_atomically
 
 ENVIRONMENT = "environment.json"
 REPEAT = "repeat.yaml"

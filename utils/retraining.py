@@ -17,10 +17,11 @@ from torch import nn
 
 from evaluation.compare import LABELS, LAST, SEED, Variant
 from evaluation.sanity import layer_order, randomised
-from utils.checkpoints import load_module, read_checkpoint, write_atomically
+from utils.checkpoints import load_module, read_checkpoint
 from utils.classifiers import Classifiers, load_classifier
 from utils.custom import Custom
 from utils.errors import UserError
+from utils.files import write_atomically
 from utils.runs import CONFIG
 from utils.training import say, train
 

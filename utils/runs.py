@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from utils.checkpoints import copy_atomically, write_atomically
 from utils.errors import UserError
+from utils.files import copy_atomically, write_atomically
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 LATEST = "latest"
-MULTIRUN = "multirun"
+MULTIRUN = "multirun"  # as in conf/hydra/default.yaml
 FINISHED = "finished.json"
 SPLIT = "split.json"
 CONFIG = Path(".hydra") / "config.yaml"

@@ -21,10 +21,11 @@ from callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from callbacks.progress import progress
 from utils import lineage, provenance, runs
 from utils import loggers as log
-from utils.checkpoints import AtomicCheckpointIO, copy_atomically, load_weights
+from utils.checkpoints import AtomicCheckpointIO, load_weights
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
 from utils.errors import UserError
+from utils.files import copy_atomically
 
 say = rank_zero_only(partial(print, flush=True))
 # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those

@@ -8,15 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checkpoints import (
-    AtomicCheckpointIO,
-    copy_atomically,
-    load_module,
-    load_weights,
-    read_checkpoint,
-    write_atomically,
-)
+from utils.checkpoints import AtomicCheckpointIO, load_module, load_weights, read_checkpoint
 from utils.errors import UserError
+from utils.files import write_atomically
 
 
 class Code:
@@ -38,11 +32,6 @@ def test_an_interrupted_write_leaves_the_good_file(tmp_path):
         write_atomically(path, broken)
     assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["x"], torch.ones(2))
     assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
-
-
-def test_copy_is_the_same_file(tmp_path):
-    (tmp_path / "a").write_bytes(b"123")
-    assert copy_atomically(tmp_path / "a", tmp_path / "deeper" / "b").read_bytes() == b"123"
 
 
 def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
