@@ -10,18 +10,19 @@ import pandas as pd
 
 from evaluation.bootstrap import RESAMPLES
 from evaluation.paired import holm
-from reader_study import factor, inference, reliability, tables
+from reader_study import factor, gaps, inference, reliability, tables
 from reader_study.ratings import Ratings
 
 
 @dataclass(frozen=True)
 class Analysis:
     """The ratings and what follows from them. means, by_label: see `tables`; tests: `inference.pairwise` for each scale
-    of `tables.SCALES`; friedman, agreement: one row a criterion; repeats: a row a reader and criterion, and `all`;
+    of `tables.scales`; friedman, agreement: one row a criterion; repeats: a row a reader and criterion, and `all`;
     mixed: criterion -> both models; correlations (K, K); phi: the general factor, None where it has no value, and
     phi_scores (R, C, M) of it."""
 
     ratings: Ratings
+    gaps: gaps.Gaps
     means: pd.DataFrame
     by_label: pd.DataFrame
     label_tests: pd.DataFrame
@@ -55,17 +56,19 @@ def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Ana
     """Analyse ratings; resamples, seed: of the intervals. Takes seconds, most of them for the mixed models."""
     scores, methods, criteria = ratings.scores, list(ratings.methods), ratings.criteria
     own = tables.reader_means(scores)
+    complete = tables.reader_means(tables.matched(scores))
     answers = scores.reshape(-1, len(criteria))
     phi = factor.general_factor(answers)
     correlations = factor.correlations(answers)
     return Analysis(
         ratings=ratings,
+        gaps=gaps.gaps(ratings),
         means=tables.means(ratings, resamples, seed),
         by_label=tables.by_label(ratings, resamples, seed),
         label_tests=_label_tests(ratings),
         tests=_tests(ratings),
         friedman=pd.DataFrame(
-            {"criterion": criterion} | inference.friedman(own[:, :, k])
+            {"criterion": criterion} | inference.friedman(complete[:, :, k])
             for k, criterion in enumerate(criteria)
         ),
         mixed={
@@ -88,6 +91,7 @@ def frames(one: Analysis) -> dict[str, pd.DataFrame]:
     found = {
         "ratings": one.ratings.table(),
         "missing": one.ratings.missing,
+        "missing_counts": one.gaps.counts,
         "means": one.means,
         "means_by_label": one.by_label,
         "label_tests": one.label_tests,
@@ -117,9 +121,8 @@ def _row(frame: pd.DataFrame, **keys: str) -> pd.Series:
 
 def _tests(ratings: Ratings) -> pd.DataFrame:
     parts = []
-    for name, scale in tables.SCALES.items():
-        own = tables.reader_means(scale.of(ratings.scores))
-        rows = inference.pairwise(own, list(ratings.methods), ratings.criteria)
+    for name, scale in tables.scales(ratings).items():
+        rows = inference.pairwise(scale.of(ratings.scores), list(ratings.methods), ratings.criteria)
         rows.insert(0, "scale", name)
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
@@ -180,8 +183,7 @@ def _phi_means(ratings: Ratings, phi: factor.GeneralFactor | None, resamples: in
 def _phi_tests(ratings: Ratings, phi: factor.GeneralFactor | None) -> pd.DataFrame:
     if phi is None:
         return pd.DataFrame()
-    own = tables.reader_means(phi.of(ratings.scores))[..., None]
-    return inference.pairwise(own, list(ratings.methods), ["phi"])
+    return inference.pairwise(phi.of(ratings.scores)[..., None], list(ratings.methods), ["phi"])
 
 
 def _mixed_effects(one: Analysis) -> pd.DataFrame:
