@@ -87,7 +87,9 @@ def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Ana
 
 
 def frames(one: Analysis) -> dict[str, pd.DataFrame]:
-    """Every table as it is written to a CSV of that name; each says in a column whether the data is simulated."""
+    """Every table as it is written to a CSV of that name; each says in a column whether the data is simulated, and if
+    it is an interim look."""
+    marks = {"simulated": one.ratings.simulated} | ({"interim": True} if one.ratings.interim else {})
     found = {
         "ratings": one.ratings.table(),
         "missing": one.ratings.missing,
@@ -107,11 +109,7 @@ def frames(one: Analysis) -> dict[str, pd.DataFrame]:
         "factor_means": one.phi_means,
         "factor_tests": one.phi_tests,
     }
-    return {
-        name: frame.assign(simulated=one.ratings.simulated)
-        for name, frame in found.items()
-        if len(frame.columns)
-    }
+    return {name: frame.assign(**marks) for name, frame in found.items() if len(frame.columns)}
 
 
 def _row(frame: pd.DataFrame, **keys: str) -> pd.Series:

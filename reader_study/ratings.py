@@ -50,6 +50,7 @@ class Ratings:
     missing: one row (ITEM) a rating that was asked for and not given.
     silent: readers who gave no rating at all; they are in `missing` and not in the arrays.
     interim: the study was still open, so that ratings are to come.
+    earlier_looks: when the key was opened before while the study was open.
     """
 
     scores: np.ndarray
@@ -66,6 +67,7 @@ class Ratings:
     silent: list[str]
     simulated: bool
     interim: bool = False
+    earlier_looks: Sequence[str] = ()
 
     @property
     def reference(self) -> str:

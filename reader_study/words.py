@@ -44,7 +44,7 @@ def results(one: Analysis) -> list[str]:
         _factor(one),
     ]
     marks = [SIMULATED] * one.ratings.simulated + [INTERIM] * one.ratings.interim
-    return [*marks, *filter(None, parts)]
+    return [*marks, *filter(None, [*parts, looks(one.ratings)])]
 
 
 def count(n: int, noun: str, plural: str = "") -> str:
@@ -111,14 +111,25 @@ def _design(one: Analysis) -> str:
     )
 
 
+def looks(r: Ratings) -> str:
+    """How often the study was looked at while it was open; empty where it was not."""
+    if not r.earlier_looks:
+        return ""
+    times = {1: "once", 2: "twice"}.get(len(r.earlier_looks), count(len(r.earlier_looks), "time"))
+    return (
+        f"The results had been looked at {times} before while the study was open (first "
+        f"at {r.earlier_looks[0]}); the p-values do not allow for that."
+    )
+
+
 def few(r: Ratings) -> str:
     """What is to be known of the test with few readers or cases; empty where there are enough."""
     if len(r.cases) > FEW_CASES and len(r.readers) > FEW_READERS:
         return ""
     return (
         f" With {count(len(r.readers), 'reader')} and {count(len(r.cases), 'case')} it may find more than 5% "
-        "differences that are not there: in simulated studies up to 8% with 12 cases, 11% with six, 15% with four, and "
-        "10% with two readers."
+        "differences that are not there: up to 8% with 12 cases, 11% with six, 15% with four, and 10% with two "
+        "readers."
     )
 
 
