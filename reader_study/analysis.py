@@ -51,6 +51,11 @@ class Analysis:
         """The reference against `method`: one row of `tests`."""
         return _row(self.tests, scale=scale, criterion=criterion, first=self.ratings.reference, second=method)
 
+    def pair(self, scale: str, criterion: str, one: str, other: str) -> pd.Series:
+        """Two methods, in whichever order `tests` has them."""
+        rows = self.tests[(self.tests["scale"] == scale) & (self.tests["criterion"] == criterion)]
+        return rows[rows["first"].isin([one, other]) & rows["second"].isin([one, other])].iloc[0]
+
 
 def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
     """Analyse ratings; resamples, seed: of the intervals. Takes seconds, most of them for the mixed models."""

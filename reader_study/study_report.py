@@ -73,11 +73,13 @@ def _headlines(one: Analysis) -> list[Headline]:
         rows = one.means[(one.means["scale"] == scale) & (one.means["criterion"] == criterion)]
         first, second = (row for _, row in rows.sort_values("mean", ascending=False).head(2).iterrows())
         names = one.ratings.methods
+        test = one.pair(scale, criterion, first["method"], second["method"])
         found.append(
             Headline(
-                f"{words.capital(name)}: best",
+                f"{words.capital(name)}: highest mean",
                 names[first["method"]],
-                f"{number(first['mean'], 2)}; next {names[second['method']]}, {number(second['mean'], 2)}{over}",
+                f"{number(first['mean'], 2)}; next {names[second['method']]}, {number(second['mean'], 2)}{over}; "
+                f"difference: {words.p_text(test['p_both_holm'])}",
             )
         )
     return found
@@ -116,6 +118,11 @@ def _tables(one: Analysis) -> Section:
         "Centring takes the same number off all methods, so it leaves their differences and every t as they are "
         "in raw ratings, but for missing answers.",
     ]
+    if "matched" in tables.scales(one.ratings):
+        text.append(
+            "Answers are missing, so the means over all given answers do not quite compare. Those over complete "
+            "questions, which have every method's answer by the reader, do."
+        )
     note = STARS_NOTE.format(reference=one.ratings.names[0])
     found = []
     for scale, what in tables.scales(one.ratings).items():
@@ -352,7 +359,7 @@ def _labels(one: Analysis) -> Section:
                 _p(test["p_holm"]),
             ]
         )
-    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p, t(N−1)", "p, Holm"]
+    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p", "p, Holm"]
     return Section(
         title,
         tables=[

@@ -64,9 +64,9 @@ class Scale(NamedTuple):
 
 SCALES = {
     "raw": Scale("Raw rating (the paper's Table 2)", lambda scores: scores),
-    "matched": Scale("Raw rating, questions with every method's answer", matched),
-    "centred": Scale("Centred, as in the paper's Table 3", centred),
-    "z_adjusted": Scale("z-adjusted, as in the paper's text", z_adjusted),
+    "matched": Scale("Raw rating, complete questions", matched),
+    "centred": Scale("Centred, the paper's Table 3", centred),
+    "z_adjusted": Scale("z-adjusted, the paper's text", z_adjusted),
     "rank": Scale("Rank in a question (the paper's Table 4)", ranks, lower_is_better=True),
 }
 

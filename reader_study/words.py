@@ -107,7 +107,7 @@ def _design(one: Analysis) -> str:
         "readers. Methods are compared by the answers that a reader gave to both. Conclusions are those of the test "
         "that takes readers and cases for samples (Dorfman-Berbaum-Metz, Hillis' degrees of freedom) and so speaks of "
         "other readers and other cases; the paired t over readers' means, beside it, speaks of these cases alone. The "
-        f"p-values are Holm-corrected over the pairs of methods of a criterion.{few(r)}"
+        f"p-values, not the intervals, are Holm-corrected over the pairs of methods of a criterion.{few(r)}"
     )
 
 
@@ -204,7 +204,7 @@ def _friedman(one: Analysis, criterion: str) -> list[str]:
         return []
     differ = "differed" if found["p"] < SIGNIFICANT else "did not differ significantly"
     return [
-        f"Overall, the methods {differ}, Friedman χ²({found['degrees']}, N = {found['n']}) = "
+        f"Overall, for these cases alone, the methods {differ}, Friedman χ²({found['degrees']}, N = {found['n']}) = "
         f"{number(found['chi2'], 2)}, {p_text(found['p'])}, Kendall's W = {bounded(found['kendall_w'])}."
     ]
 
@@ -277,7 +277,7 @@ def _mixed(one: Analysis, criterion: str) -> str:
         f"{number(row.difference, 2)} from {names[row.method]}, {within(row.ci_low, row.ci_high)}"
         for row in fit.effects.itertuples()
     ]
-    return f"In {model}, {one.ratings.names[0]} differed by {'; by '.join(found)}."
+    return f"In {model} (normal intervals), {one.ratings.names[0]} differed by {'; by '.join(found)}."
 
 
 def _agreement(one: Analysis) -> str:

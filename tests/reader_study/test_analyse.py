@@ -122,8 +122,8 @@ def test_report_stands_alone_and_shows_both_variants(planted, tmp_path):
     assert report.count("data:image/png;base64,") == 3
     assert not re.search(r"(src|href)=\"(?!data:)", report)
     for label in (
-        "Centred, as in the paper",
-        "z-adjusted, as in the paper",
+        "Centred, the paper",
+        "z-adjusted, the paper",
         "p, t(7)",
         "p, t(6)",
         "p, both random",
