@@ -132,17 +132,19 @@ def _tests(ratings: Ratings) -> pd.DataFrame:
 
 
 def _label_tests(ratings: Ratings) -> pd.DataFrame:
-    """Malignant against benign cases, each reader's means paired, Holm-corrected over all rows."""
+    """Malignant against benign cases, by both tests (`inference.pairwise`), Holm-corrected over all rows."""
     if ratings.labels is None or len(np.unique(ratings.labels)) < 2:
         return pd.DataFrame()
-    benign, malignant = (tables.reader_means(ratings.scores[:, ratings.labels == one]) for one in (0, 1))
+    benign, malignant = (ratings.scores[:, ratings.labels == one] for one in (0, 1))
+    own = [tables.reader_means(one) for one in (malignant, benign)]
     rows = pd.DataFrame(
         {"criterion": criterion, "method": method}
-        | asdict(inference.paired(malignant[:, m, k], benign[:, m, k]))
+        | asdict(inference.paired(*(one[:, m, k] for one in own)))
+        | asdict(inference.groups_random(malignant[:, :, m, k], benign[:, :, m, k]))
         for k, criterion in enumerate(ratings.criteria)
         for m, method in enumerate(ratings.methods)
     )
-    return rows.assign(p_holm=holm(rows["p"].to_numpy()))
+    return rows.assign(**{f"{p}_holm": holm(rows[p].to_numpy()) for p in ("p", "p_both")})
 
 
 def _agreement(ratings: Ratings) -> pd.DataFrame:

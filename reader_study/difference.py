@@ -42,6 +42,9 @@ class Estimate:
         return 2 * stats.t.sf(np.abs(self.t), self.freedom)
 
 
+UNKNOWN = Estimate(*np.full((3, 1), np.nan))
+
+
 def over_readers(difference: np.ndarray) -> Estimate:
     """Paired t over the readers' means, of differences (S, R, C)."""
     means = difference.mean(2)
@@ -51,48 +54,70 @@ def over_readers(difference: np.ndarray) -> Estimate:
 
 def over_both(difference: np.ndarray) -> Estimate:
     """Readers and lesions both random, of complete differences (S, R, C)."""
-    _, readers, cases = difference.shape
-    of_reader, of_case = difference.mean(2), difference.mean(1)
-    mean = of_reader.mean(1)
-    rest = difference - of_reader[:, :, None] - of_case[:, None] + mean[:, None, None]
-    ms_rest = (rest**2).sum((1, 2)) / ((readers - 1) * (cases - 1))
-    ms_reader, ms_case = cases * of_reader.var(1, ddof=1), readers * of_case.var(1, ddof=1)
-    by_reader, by_case = ms_reader / (readers * cases), np.maximum(ms_case - ms_rest, 0) / (readers * cases)
-    return Estimate(mean, by_reader + by_case, _hillis(by_reader, by_case, readers))
+    return _estimate(difference.mean((1, 2)), *_parts(difference), difference.shape[1])
 
 
 def over_both_with_gaps(difference: np.ndarray) -> Estimate:
     """The same of one study's differences (R, C), NaN where an answer is missing: the mean of the readers' means over
-    the lesions that each has; without gaps, exactly :func:`over_both`.
-
-    The variances of readers, lesions and rest come from the sums of squares that each adds to the others (Henderson's
-    method III), and count as often as they enter the mean. NaN where they cannot be told apart.
-    """
+    the lesions that each has; without gaps, exactly :func:`over_both`. NaN where the variances cannot be told apart."""
     known = np.isfinite(difference)
-    difference, known = (part[known.any(1)][:, known.any(0)] for part in (difference, known))
-    readers, cases = known.shape
-    if min(known.shape, default=0) < 2:
-        return Estimate(*np.full((3, 1), np.nan))
+    difference = difference[known.any(1)][:, known.any(0)]
+    if min(difference.shape, default=0) < 2:
+        return UNKNOWN
+    mean = np.nanmean(difference, axis=1).mean(keepdims=True)
+    return _estimate(mean, *_parts_with_gaps(difference), len(difference))
+
+
+def between_groups(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """The same readers' ratings of two groups of other lesions, (R, C1) and (R, C2), NaN missing: first less second,
+    readers and the lesions of each group random."""
+    rated = np.isfinite(first).any(1) & np.isfinite(second).any(1)
+    groups = [one[rated][:, np.isfinite(one[rated]).any(0)] for one in (first, second)]
+    if min(min(one.shape, default=0) for one in groups) < 2:
+        return UNKNOWN
+    means = np.subtract(*(np.nanmean(one, axis=1) for one in groups))
+    by_reader = means.var(ddof=1, keepdims=True) / len(means)
+    return _estimate(
+        means.mean(keepdims=True), by_reader, sum(_parts_with_gaps(one)[1] for one in groups), len(means)
+    )
+
+
+def _parts(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What readers (with the rest) and what lesions add to the variance of the mean, each (S,)."""
+    _, readers, cases = difference.shape
+    of_reader, of_case = difference.mean(2), difference.mean(1)
+    rest = difference - of_reader[:, :, None] - of_case[:, None] + of_reader.mean(1)[:, None, None]
+    ms_rest = (rest**2).sum((1, 2)) / ((readers - 1) * (cases - 1))
+    ms_reader, ms_case = cases * of_reader.var(1, ddof=1), readers * of_case.var(1, ddof=1)
+    return ms_reader / (readers * cases), np.maximum(ms_case - ms_rest, 0) / (readers * cases)
+
+
+def _parts_with_gaps(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of (R, C), each (1,). The variances of readers, lesions and rest come from the sums of squares that each
+    adds to the others (Henderson's method III), and count as often as they enter the mean of the readers' means."""
+    known = np.isfinite(difference)
     if known.all():
-        return over_both(difference[None])
+        return _parts(difference[None])
+    readers, cases = known.shape
     of_reader, of_case = _dummies(known)
     values, n = difference[known], int(known.sum())
     left, rank = _left_over(np.hstack([of_reader, of_case]), values)
     if n <= rank:
-        return Estimate(*np.full((3, 1), np.nan))
+        return np.array([np.nan]), np.array([np.nan])
     rest = left / (n - rank)
     readers_add = _left_over(of_case, values)[0] - left - (rank - cases) * rest
     cases_add = _left_over(of_reader, values)[0] - left - (rank - readers) * rest
     weight = 1 / (readers * known.sum(1))[of_reader.argmax(1)]
     by_reader = readers_add / (n - cases) / readers + rest * (weight**2).sum()
-    by_case = max(cases_add / (n - readers), 0) * ((weight @ of_case) ** 2).sum()
-    by_reader, by_case = np.array([max(by_reader, 0.0)]), np.array([by_case])
-    return Estimate(np.array([weight @ values]), by_reader + by_case, _hillis(by_reader, by_case, readers))
+    by_case = cases_add / (n - readers) * ((weight @ of_case) ** 2).sum()
+    return np.array([max(by_reader, 0.0)]), np.array([max(by_case, 0.0)])
 
 
-def _hillis(by_reader: np.ndarray, by_case: np.ndarray, readers: int) -> np.ndarray:
+def _estimate(mean: np.ndarray, by_reader: np.ndarray, by_case: np.ndarray, readers: int) -> Estimate:
+    """With the degrees of freedom of Hillis (2007)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(by_reader > 0, (readers - 1) * ((by_reader + by_case) / by_reader) ** 2, np.inf)
+        freedom = (readers - 1) * ((by_reader + by_case) / by_reader) ** 2
+    return Estimate(mean, by_reader + by_case, np.where(by_reader == 0, np.inf, freedom))
 
 
 def _dummies(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from evaluation.bootstrap import LEVEL
 from evaluation.paired import holm
-from reader_study.difference import over_both_with_gaps
+from reader_study.difference import Estimate, between_groups, over_both_with_gaps
 from reader_study.tables import reader_means
 
 NAN = float("nan")
@@ -113,7 +113,15 @@ def both_random(differences: np.ndarray) -> Both:
 
     NaN with fewer than two readers or cases, or where all differences are equal; where all are 0, p is 1.
     """
-    answers, found = int(np.isfinite(differences).sum()), over_both_with_gaps(differences)
+    return _both(over_both_with_gaps(differences), int(np.isfinite(differences).sum()))
+
+
+def groups_random(first: np.ndarray, second: np.ndarray) -> Both:
+    """The same for two groups of other cases, (R, C1) and (R, C2): first less second."""
+    return _both(between_groups(first, second), int(np.isfinite(first).sum() + np.isfinite(second).sum()))
+
+
+def _both(found: Estimate, answers: int) -> Both:
     mean, variance = float(found.mean[0]), float(found.variance[0])
     if np.isnan(variance):
         return Both(answers)

@@ -354,20 +354,20 @@ def _labels(one: Analysis) -> Section:
                 test["criterion"].replace("_", " "),
                 one.ratings.methods[test["method"]],
                 *cells,
-                _cell(test["difference"], test["ci_low"], test["ci_high"]),
-                _p(test["p"]),
+                _cell(test["difference"], test["both_low"], test["both_high"]),
+                _p(test["p_both_holm"]),
                 _p(test["p_holm"]),
             ]
         )
-    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p", "p, Holm"]
+    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p", "paired"]
     return Section(
         title,
         tables=[
             Table(
                 columns,
                 rows,
-                "Readers' means, paired, and the t interval of their difference: they speak of these lesions, not of "
-                "benign and malignant lesions in general.",
+                "Malignant less benign, p corrected by Holm over all rows. Difference and p: readers and lesions both "
+                "random; paired: t over readers' means, for these lesions alone.",
             )
         ],
     )

@@ -90,3 +90,32 @@ def test_false_positives_with_gaps():
     gone = np.random.default_rng(4).random(studies.shape) < np.r_[np.full(8, 0.9), np.zeros(16)]
     p = [difference.over_both_with_gaps(one).p[0] for one in np.where(gone, np.nan, studies)]
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.055, abs=0.027)  # three standard errors
+
+
+def test_two_groups_of_lesions_by_the_mean_squares_of_each():
+    first, second = COMPLETE[:, :3], COMPLETE[:, 3:]
+    found = difference.between_groups(first, second)
+    own = first.mean(1) - second.mean(1)
+    by_case = 0
+    for one in (first, second):
+        table = anova(one, "reader", "case")
+        excess = (table["sum_sq"] / table["df"])["C(case)"] - (table["sum_sq"] / table["df"])["Residual"]
+        by_case += max(excess, 0) / one.size
+    by_reader = own.var(ddof=1) / 5
+    assert by_case > 0
+    assert found.mean[0] == pytest.approx(own.mean())
+    assert found.variance[0] == pytest.approx(by_reader + by_case)
+    assert found.freedom[0] == pytest.approx(4 * ((by_reader + by_case) / by_reader) ** 2)
+
+
+def test_false_positives_between_groups_of_lesions_that_are_alike():
+    studies = null_studies(600, item=1.0, seed=5)
+    p = [difference.between_groups(one[:, ::2], one[:, 1::2]).p[0] for one in studies]
+    paired = difference.over_readers(studies[:, :, ::2] - studies[:, :, 1::2]).p
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.055, abs=0.028)
+    assert np.mean(paired < 0.05) > 0.2
+
+
+def test_groups_that_cannot_be_compared():
+    assert np.isnan(difference.between_groups(COMPLETE[:, :1], COMPLETE[:, 1:]).p[0])
+    assert np.isfinite(difference.between_groups(GAPS[:, :3], GAPS[:, 3:]).p[0])
