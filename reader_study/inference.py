@@ -263,6 +263,8 @@ def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random
     components = MODELS[model]
     if data["case"].nunique() < 2:
         return Mixed(model, pd.DataFrame(), {}, len(data), False, "needs two or more cases")
+    if data["method"].nunique() < len(methods):
+        return Mixed(model, pd.DataFrame(), {}, len(data), False, "needs ratings of every method")
     # One group for all, so that readers and cases can cross.
     options = {"groups": "all", "vc_formula": dict(components), "re_formula": "0"}
     try:

@@ -195,6 +195,9 @@ def test_mixed_model_says_where_it_cannot_be_fitted():
     assert "not converge" in same.remark
     single = inference.mixed_model(trial_scores(4, 1)[..., 0], METHODS)
     assert (single.converged, single.remark) == (False, "needs two or more cases")
+    lacking = trial_scores(4, 6)[..., 0]
+    lacking[..., 0] = np.nan  # the reference: the others would be compared with the next one
+    assert inference.mixed_model(lacking, METHODS).remark == "needs ratings of every method"
 
 
 def test_mixed_model_takes_missing_ratings():

@@ -145,6 +145,7 @@ def test_blanks_and_composition_make_no_other_id(tmp_path, column):
     found = from_csv(written(tmp_path, mixed.rename(columns={column: f" {column}"})))
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert (found.readers, found.cases, found.methods) == (expected.readers, expected.cases, expected.methods)
+    assert found.variants.tolist() == expected.variants.tolist()
     assert found.missing.empty
 
 
