@@ -36,8 +36,8 @@ def chosen(folder: Path, scan, z: float) -> str:
 
 
 def test_series_is_found_in_pylidc_layout(tmp_path, folder, scan):
-    assert index_series(tmp_path)[scan.series_uid] == folder
-    assert index_series(tmp_path / scan.patient_id)[scan.series_uid] == folder
+    assert index_series(tmp_path)[scan.series_uid] == [folder]
+    assert index_series(tmp_path / scan.patient_id)[scan.series_uid] == [folder]
 
 
 def test_series_is_found_under_any_folder_name(tmp_path, folder, scan):
@@ -46,12 +46,12 @@ def test_series_is_found_under_any_folder_name(tmp_path, folder, scan):
     shutil.move(folder, other)
     (other / "LICENSE").write_text("not DICOM")
     (other / "._1-001.dcm").write_text("a file that another system left")
-    assert index_series(tmp_path) == {scan.series_uid: other}
+    assert index_series(tmp_path) == {scan.series_uid: [other]}
 
 
-def test_first_of_two_copies_counts(tmp_path, folder, scan):
+def test_copies_stand_in_the_order_of_their_paths(tmp_path, folder, scan):
     shutil.copytree(folder, tmp_path / "A-COPY" / scan.series_uid)
-    assert index_series(tmp_path)[scan.series_uid] == tmp_path / "A-COPY" / scan.series_uid
+    assert index_series(tmp_path)[scan.series_uid] == [tmp_path / "A-COPY" / scan.series_uid, folder]
 
 
 @pytest.mark.parametrize(("name", "words"), [("nowhere", "is absent"), ("empty", "no DICOM series")])

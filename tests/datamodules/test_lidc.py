@@ -248,7 +248,7 @@ def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path, monkeypat
 
     def jobs(name):
         return [
-            Job(tuple(cohort[s.scan_id]), folder_of(tree, s), window, tmp_path / name / f"{s.scan_id}.npz")
+            Job(tuple(cohort[s.scan_id]), (folder_of(tree, s),), window, tmp_path / name / f"{s.scan_id}.npz")
             for s in scans
         ]
 
