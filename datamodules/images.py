@@ -2,7 +2,7 @@
 
 Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow, NPY by
 numpy without pickled objects. Volumes with an orientation are turned to rows front to back, columns right to
-left, slices feet up.
+left, slices feet up; of a DICOM folder those slices count that are there. NPY counts slices, rows, columns.
 """
 
 from __future__ import annotations

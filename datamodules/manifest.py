@@ -344,6 +344,12 @@ def _centre(row: Row, plane: Plane) -> tuple[float, float]:
     """The window's middle in pixels of the plane."""
     if row.point_mm is not None:
         return plane.pixel(row.point_mm)
+    if plane.volume.turned and (row.centre or row.slice is not None):
+        warnings.warn(  # one text for all rows, so that it is said once
+            "slice, centre_row and centre_col count in volumes as they are turned (slices feet up, rows front to back, "
+            "columns right to left), not as they are stored; coordX, coordY, coordZ in mm cannot be mistaken",
+            stacklevel=2,
+        )
     return row.centre or tuple((count - 1) / 2 for count in plane.pixels.shape)
 
 

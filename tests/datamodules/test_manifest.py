@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -191,7 +192,11 @@ def test_centres_in_mm_and_in_pixels_whatever_the_stored_order(folder, spot, ord
     for image, name in zip(spot, ("spot", "spot_mask"), strict=True):
         sitk.WriteImage(sitk.DICOMOrient(image, order), str(folder / f"{name}.nii.gz"))
     spot_table(folder, **columns)
-    image, mask = ready(folder).cases.window()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image, mask = ready(folder).cases.window()
+    said = ["count in volumes as they are turned" in str(warning.message) for warning in caught]
+    assert said == [True] * ("slice" in columns and order != "LPS")  # a word where the stored order differs
     for bright in (image[0, 0] > 0.9, mask[0, 0] > 0.9):
         rows, columns = np.nonzero(bright.numpy())
         assert len(rows) > 4
