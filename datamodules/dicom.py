@@ -23,6 +23,7 @@ from utils.errors import UserError
 Z_TOLERANCE_MM = 0.05  # headers repeat z to a micrometre; LIDC's closest slices lie 0.45 mm apart
 TAGS = ["SeriesInstanceUID", "ImagePositionPatient", "InstanceNumber"]
 HEAD = 8192  # bytes; SeriesInstanceUID stands within the first 2000 of LIDC's files
+GDCM = "GDCMImageIO"  # SimpleITK's reader of DICOM
 INVERTED = "MONOCHROME1"
 AXIAL = 0.7  # of a slice's normal along the patient's axis: less than 45 degrees tilted
 UNREADABLE = (
@@ -154,8 +155,12 @@ def _as_stored(uid: str) -> tuple[bytes, bytes]:
 
 
 def read_tags(path: Path, tags: list[str]) -> pydicom.Dataset:
-    """The named elements of a file's header. Raises one of UNREADABLE where it is damaged or no DICOM."""
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    """The named elements of a file's header. Raises one of UNREADABLE where it is damaged or no DICOM.
+
+    What calls itself .dcm is read without the preamble too, as old files are; of no DICOM nothing comes out then.
+    """
+    forced = path.suffix.lower() == ".dcm"
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=forced)
 
 
 def read_headers(folder: Path, series_uid: str) -> tuple[list[Header], list[str]]:
@@ -206,7 +211,7 @@ def read_slice(path: Path, pixel_spacing: float) -> np.ndarray:
     short counts, whatever could still be decoded), has another spacing, or is no axial slice (a scout).
     """
     try:
-        image = load(path, "GDCMImageIO")
+        image = load(path, GDCM)
     except RuntimeError as error:  # SimpleITK's message holds the full path and a C++ trace
         raise SliceError("unreadable file", f"{path.name} is damaged or cut short") from error
     if not np.allclose(image.GetSpacing()[:2], pixel_spacing, rtol=0.01):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from datamodules.dicom import AXIAL, UNREADABLE, files_in, load, pixels, read_tags
+from datamodules.dicom import AXIAL, GDCM, UNREADABLE, files_in, load, pixels, read_tags
 from utils.errors import UserError
 
 TAGS = ["SeriesInstanceUID", "ImageType", "Rows", "Columns", "PixelSpacing", "NumberOfFrames"]
@@ -127,9 +127,9 @@ class Series:
         elsewhere in the plane, RuntimeError where the file is damaged.
         """
         one, *others = self.slices[k]
-        image = load(one.path)
+        image = load(one.path, GDCM)
         for other in others:
-            if not _is_copy(image, load(other.path)):
+            if not _is_copy(image, load(other.path, GDCM)):
                 raise UserError(
                     f"{one.path.parent} has two different slices at one place ({one.path.name}, {other.path.name}); "
                     "leave one of the two sets out"
@@ -182,6 +182,7 @@ def _add(stacks: list[list[Header]], header: Header) -> None:
 def read_header(path: Path) -> Header | None:
     """The header of an image file; None for a file without an image. Raises one of UNREADABLE."""
     tags = read_tags(path, TAGS)
+    uid = tags.SeriesInstanceUID.strip()
     if tags.get("Rows") is None:
         return None
     position, cosines = tags.get("ImagePositionPatient"), tags.get("ImageOrientationPatient")
@@ -190,7 +191,7 @@ def read_header(path: Path) -> Header | None:
     )  # frames have places of their own
     return Header(
         path=path,
-        uid=tags.SeriesInstanceUID.strip(),
+        uid=uid,
         size=(tags.Rows, tags.Columns),
         spacing=tuple(map(float, tags.PixelSpacing)) if tags.get("PixelSpacing") else None,
         position=np.array(position, dtype=float).reshape(3) if placed else None,

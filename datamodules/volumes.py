@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from datamodules.dicom import AXIAL, load
+from datamodules.dicom import AXIAL, GDCM, load
 from datamodules.series import Series, only
 from utils.errors import UserError
 
@@ -176,7 +176,7 @@ def open_volume(path: Path) -> Volume:
         return Imaged(path, _load(path))
     series = only(path)
     if series.orientation is None:  # a single file: a radiograph, or many frames
-        return Imaged(path, load(series.first.path))
+        return Imaged(path, load(series.first.path, GDCM))
     return Stacked(path, series) if series.axial else Imaged(path, series.volume())
 
 

@@ -70,7 +70,7 @@ def test_only_the_slice_that_is_asked_for_is_decoded(folder, monkeypatch):
     from datamodules import series as module
 
     read, load = [], module.load
-    monkeypatch.setattr(module, "load", lambda path: read.append(path.name) or load(path))
+    monkeypatch.setattr(module, "load", lambda path, *kind: read.append(path.name) or load(path, *kind))
     read_image(folder, 3)
     assert read == ["47.dcm"]
 
@@ -216,6 +216,13 @@ def test_names_without_an_ending_or_with_dots(tmp_path, volume, write_ct):
     (tmp_path / "LICENSE").write_text("words " * 99)
     for k in range(3):
         np.testing.assert_array_equal(read_image(tmp_path, k).pixels, volume[k])
+
+
+def test_files_of_old_without_a_preamble(folder, volume):
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    assert len(stacks(folder)[0].slices) == 11
+    np.testing.assert_array_equal(read_image(folder, 3).pixels, volume[3])
 
 
 def test_rescale_of_each_slice_is_its_own(tmp_path, volume, write_ct):
