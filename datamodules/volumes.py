@@ -124,9 +124,12 @@ class Imaged:
         )  # two dimensions tell no orientation
         self.array = sitk.GetArrayViewFromImage(self.image)
         self.size = self.array.shape
-        self.spacing = self.image.GetSpacing()[1::-1]
         if self.size[0] > 1 and 1 in self.size[1:]:
             raise UserError(f"{path} is a single coronal or sagittal slice; give axial ones")
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        return self.image.GetSpacing()[1::-1]
 
     def pixels(self, index: int) -> np.ndarray:
         return self.array[index].copy()
@@ -134,7 +137,7 @@ class Imaged:
     def place(self, index: int) -> Place:
         right, down, _ = np.reshape(self.image.GetDirection(), (3, 3)).T
         origin = self.image.TransformIndexToPhysicalPoint((0, 0, index))
-        return Place(origin, tuple(down), tuple(right), self.spacing)
+        return Place(origin, tuple(down), tuple(right), self.image.GetSpacing()[1::-1])
 
     def nearest(self, point: Sequence[float]) -> int | None:
         height = self.image.TransformPhysicalPointToContinuousIndex([float(value) for value in point])[2]
@@ -145,7 +148,7 @@ class Imaged:
 class Stacked:
     """The axial slices of a DICOM series."""
 
-    placed, flat = True, False
+    flat = False
 
     def __init__(self, path: Path, series: Series) -> None:
         self.path, self.series = path, series
@@ -153,6 +156,7 @@ class Stacked:
         order = slice(None, None, -1) if abs(across[1]) > abs(across[0]) else slice(None)
         self.size = (len(series.slices), *series.first.size[order])
         self.spacing = series.spacing and series.spacing[order]
+        self.placed = series.spacing is not None
         self.turned = not np.allclose(series.orientation, np.eye(3)[:2], atol=AXIAL)
 
     def pixels(self, index: int) -> np.ndarray:
@@ -243,7 +247,7 @@ def _states_place(path: Path, image: sitk.Image) -> bool:
     if path.suffix.lower() in (".nrrd", ".nhdr"):
         return "NRRD_space" in keys
     if "0008|0016" in keys:  # SOPClassUID: a DICOM file
-        return "0020|0032" in keys  # ImagePositionPatient
+        return {"0020|0032", "0028|0030"} <= set(keys)  # ImagePositionPatient, PixelSpacing
     return "qform_code" not in keys or {image.GetMetaData("qform_code"), image.GetMetaData("sform_code")} != {
         "0"
     }

@@ -76,6 +76,9 @@ def test_files_that_do_not_say_where_they_lie_have_no_positions(tmp_path, hu, wr
     np.save(tmp_path / "a.npy", hu)
     store(tmp_path / "flat.mha", image_of(hu[0]))
     write_ct(tmp_path / "a.dcm", hu[0] + 1024, ImagePositionPatient=None, ImageOrientationPatient=None)
+    write_ct(tmp_path / "b.dcm", hu[0] + 1024, PixelSpacing=None)
+    for k in range(2):
+        write_ct(tmp_path / "folder" / f"{k}.dcm", hu[k] + 1024, z=k, PixelSpacing=None)
     store(tmp_path / "a.nii", image_of(hu, origin=(0, 0, 0)))
     header = bytearray((tmp_path / "a.nii").read_bytes())
     header[252:256] = struct.pack("<hh", 0, 0)  # qform_code, sform_code: unknown
