@@ -41,6 +41,7 @@ METHODS = {"cycle_am": "CycleAM", "deep_shap": "DeepSHAP", "deep_taylor": "DeepT
 CRITERIA = ["intuitive_validity", "semantic_meaningfulness", "image_quality"]
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
 COORDINATOR_TOKEN = "coordinator-token"
+P = (0.128, 0.931)  # of a benign and a malignant lesion
 
 
 def token(reader: str) -> str:
@@ -63,7 +64,7 @@ def make_study(
             seed = cases.index(case)
             draw_lesion(seed, size).save(folder / IMAGES / original)
             draw_overlay(seed + 7 * list(chosen).index(method), size).save(folder / IMAGES / overlay)
-            items[name] = Item(original, overlay)
+            items[name] = Item(original, overlay, P[seed % 2])
             key_items[name] = KeyItem(case, seed % 2, method, first.get((case, method)) if repeated else None)
             first.setdefault((case, method), name)
             question.append(name)
