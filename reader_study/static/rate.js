@@ -127,10 +127,10 @@ addEventListener("pointerdown", forgetSign);
 addEventListener("focusin", forgetSign);
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || keys.open || MODIFIERS.includes(event.key)) return;
-  const isDigit = /^[0-9]$/.test(event.key);
-  if (!isDigit) forgetSign();
+  const digit = /^Numpad([0-9])$/.exec(event.code)?.[1] ?? (/^[0-9]$/.test(event.key) ? event.key : null); // NumLock or not
+  if (digit === null) forgetSign();
   const radio = event.target.closest("fieldset");
-  if (radio && event.key.startsWith("Arrow")) {
+  if (radio && digit === null && event.key.startsWith("Arrow")) {
     // The browser's own arrows would go from one end of the scale to the other.
     event.preventDefault();
     step(radio, ["ArrowRight", "ArrowUp"].includes(event.key) ? 1 : -1);
@@ -139,7 +139,7 @@ addEventListener("keydown", (event) => {
   const native = event.target.closest("button, a, select, summary, input:not([type=radio])");
   const forNative = ["Enter", " ", "ArrowLeft", "ArrowRight", "Backspace"].includes(event.key) || event.target.matches("select");
   if (!shortcuts.checked || (native && forNative) || (event.key === " " && event.target.matches("[type=radio]"))) return;
-  const action = isDigit ? () => typeDigit(+event.key)
+  const action = digit !== null ? () => typeDigit(+digit)
     : event.key in SIGNS ? () => typeSign(SIGNS[event.key])
     : ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!action) return;
