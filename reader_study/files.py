@@ -6,6 +6,7 @@
     <study>/sealed/links.csv         each reader's personal link
     <study>/answers.db               what the server writes (SQLite, by default)
     <study>/export/answers.csv       the answers, with answers.csv.sha256 beside them
+    <study>/export/history.csv       every change of an answer, and what was on the screen
 
 A file from elsewhere is read as data and checked: opaque ids only, so that no path leaves the folder.
 """
