@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sqlite3
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,9 @@ from reader_study import files, paper
 from reader_study.readers import Ability
 from reader_study.rehearsal import answer, make_up, readers_model
 from reader_study.simulate import simulate
+from reader_study.visits import visit
 from tests.helpers import composed
+from tests.reader_study.serving import make_study, serving, token
 from utils.errors import UserError
 
 METHODS, CRITERIA = list(paper.METHODS), list(paper.CRITERIA)
@@ -208,6 +211,21 @@ def test_answers_go_to_a_server(tmp_path, server):
     server.status = 403
     with pytest.raises(UserError, match="refused or did not answer"):
         simulate(config(tmp_path, url))
+
+
+def test_a_real_server_takes_a_synthetic_readers_answers(tmp_path):
+    folder = tmp_path / "study"
+    study = make_study(folder)
+    asked = [(item, criterion) for item in study.readers["r02"].order() for criterion in study.criteria]
+    rows = pd.DataFrame(asked, columns=["item", "criterion"]).assign(
+        rating=[n % 9 - 4 for n in range(len(asked))]
+    )
+    with serving(folder) as url:
+        visit(study, url, token("r02"), rows)
+    stored = sqlite3.connect(folder / "answers.db").execute(
+        "select reader, item, criterion, rating from answers"
+    )
+    assert sorted(stored) == sorted(("r02", *row) for row in rows.itertuples(index=False, name=None))
 
 
 def test_a_reader_who_leaves_a_picture_out_gets_no_further_on_a_server(tmp_path, server):
