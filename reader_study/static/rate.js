@@ -47,9 +47,9 @@ function choose(scale, radio) {
   rated(scale);
 }
 
-// The scale that the keyboard rates: that with the focus, else the first that is open.
+// The scale that the keyboard rates: that with the focus, else the first that is open; none where all are rated.
 function current() {
-  return document.activeElement?.closest("fieldset") ?? scales.find(isOpen) ?? scales[0];
+  return document.activeElement?.closest("fieldset") ?? scales.find(isOpen);
 }
 
 // A rating as it is written: a sign waits for its digit. The next scale follows, and after the last one the way to the
@@ -59,7 +59,8 @@ let sign = 0;
 
 function typeSign(typed) {
   sign = typed;
-  current().querySelector(".ends output").value = typed < 0 ? "− …" : "+ …";
+  const words = current()?.querySelector(".ends output");
+  if (words) words.value = typed < 0 ? "− …" : "+ …";
 }
 
 function forgetSign() {
@@ -70,7 +71,7 @@ function forgetSign() {
 function typeDigit(digit) {
   const [scale, rating] = [current(), (sign || 1) * digit];
   forgetSign();
-  if (scale.disabled) return;
+  if (!scale || scale.disabled) return;
   const radio = radios(scale).find((one) => +one.value === rating);
   if (!radio) return show("range");
   choose(scale, radio);
@@ -79,6 +80,7 @@ function typeDigit(digit) {
 
 // One value lower or higher; from an open scale to its middle.
 function step(scale, direction) {
+  if (!scale) return;
   const all = radios(scale);
   const from = all.indexOf(chosen(scale));
   const to = from < 0 ? (all.length - 1) / 2 : from + direction;

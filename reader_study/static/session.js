@@ -5,9 +5,9 @@ export const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 export const own = document.body.dataset.reader; // absent where a page belongs to nobody
 
 // A tab belongs to the reader whose link was opened in it last; a browser has one cookie for all its tabs.
-if (document.body.dataset.target) sessionStorage.setItem("tab", own);
-else if (own && !sessionStorage.getItem("tab")) sessionStorage.setItem("tab", own);
-const foreign = own !== undefined && sessionStorage.getItem("tab") !== own;
+const tab = `tab/${root}`; // studies below several paths of one host share what a tab remembers
+if (own && (document.body.dataset.target || !sessionStorage.getItem(tab))) sessionStorage.setItem(tab, own);
+const foreign = own !== undefined && sessionStorage.getItem(tab) !== own;
 if (foreign) disown();
 
 // Another reader's link was opened in this browser: nothing goes out from here in his name.

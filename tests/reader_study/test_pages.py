@@ -410,6 +410,14 @@ def test_what_is_typed_is_what_is_saved(study_dir, new_page):
     assert answers(study_dir)[1, CRITERIA[0]][0] == 3
     assert {key[1] for key in answers(study_dir)} == {CRITERIA[0]}  # a sign alone reaches no other scale
     assert "as it is written" in page.locator(".typing").inner_text()
+    page.evaluate("document.querySelectorAll('fieldset')[1].focus()")
+    page.keyboard.type("1-22")  # two scales; the last digit belongs to none
+    page.keyboard.press("ArrowLeft")
+    assert [one.get_attribute("value") for one in page.locator("input:checked[type=radio]").all()] == [
+        "3",
+        "1",
+        "-2",
+    ]
 
 
 @pytest.mark.parametrize("part", ["overlay", "original"])
