@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import data, training
+from benchmarks import contention, data, training
 
 if __name__ == "__main__":
-    sys.exit(data.main([]) or training.main([]))
+    sys.exit(data.main([]) or training.main([]) or contention.main([]))

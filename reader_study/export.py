@@ -14,6 +14,7 @@ from evaluation.results import write_text
 from reader_study.files import ANSWER_COLUMNS, ANSWERS, Study, read_study, write_answers
 from reader_study.serve import open_database
 from reader_study.sheet import Sheet
+from reader_study.unsealing import close
 from utils.errors import UserError
 
 HISTORY = "export/history.csv"
@@ -26,6 +27,7 @@ HISTORY_COLUMNS = [
 def export(cfg: DictConfig) -> Path:
     """Write `export/answers.csv` and `export/history.csv`, print what each reader has not answered.
 
+    With `study.serve.closed` the answers are marked as the last export of the study, which `analyse` waits for.
     Returns the answers' file.
     """
     folder = Path(cfg.dir)
@@ -40,7 +42,10 @@ def export(cfg: DictConfig) -> Path:
     for line in missing_lines(study, answers):
         print(line)
     write_text(folder / HISTORY, history.to_csv(index=False))
-    return write_answers(folder / ANSWERS, answers)
+    file = write_answers(folder / ANSWERS, answers)
+    if cfg.study.serve.closed:
+        close(file)
+    return file
 
 
 def history_table(lines: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from reader_study import files, visits
 from reader_study.readers import Ability
 from reader_study.rehearsal import answer, make_up, readers_model
+from reader_study.unsealing import close, open_for_rehearsal
 from utils.errors import UserError
 
 
@@ -30,14 +31,15 @@ def simulate(cfg: DictConfig) -> Path:
         files.write_key(folder, key)
         files.write_study(folder, study)
     study = files.read_study(folder)
-    key = files.read_key(folder / files.KEY, study)
+    key = open_for_rehearsal(folder / files.KEY, study)
     options = OmegaConf.to_container(settings, resolve=True)
     model = readers_model(list(key.methods), study.criteria, options["effects"], settings.preference)
     answers = answer(study, key, model, abilities(options, study), cfg.seed)
     if settings.url is not None:
         visits.send(study, answers, folder, settings.url)
         return folder
-    return files.write_answers(file, answers)
+    close(files.write_answers(file, answers))
+    return file
 
 
 def refuse_real(file: Path) -> None:
