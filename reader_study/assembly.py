@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from reader_study import render
 from reader_study.files import Item, KeyItem, Reader, opaque
 from reader_study.material import Material
 from reader_study.orders import Order
+from reader_study.padding import common_size, padded
 
 Pictures = Mapping[str, Callable[[], bytes]]  # file name -> its content
 
@@ -44,8 +45,9 @@ def make_questions(
         case = drawn[place]
         original = f"{opaque()}.png"
         pictures[original] = partial(render.original, material.image[case], size)
+        p = round(float(material.p[case]), 4)
         for m, (name, method) in enumerate(zip(ids[question], methods, strict=True)):
-            items[name] = Item(original, f"{opaque()}.png")
+            items[name] = Item(original, f"{opaque()}.png", p)
             pictures[items[name].overlay] = partial(render.overlay, material.maps[method][case], size)
             repeat_of = ids[place][m] if question >= len(drawn) else None
             key_items[name] = KeyItem(
@@ -62,12 +64,17 @@ def make_readers(orders: Sequence[Order], ids: Sequence[Sequence[str]], first: i
     }
 
 
-def write_pictures(folder: Path, pictures: Pictures, seconds: int) -> None:
-    """Write all pictures in the order of their names and with the same time (since 1970): both tell nothing then."""
+def write_pictures(folder: Path, pictures: Pictures, originals: Collection[str], seconds: int) -> None:
+    """Write all pictures in the order of their names, with the same time (since 1970), `originals` and overlays each
+    equally long: all of that tells nothing then."""
     folder.mkdir(parents=True)
-    for name in tqdm(sorted(pictures), "pictures", disable=None):
+    drawn = {name: pictures[name]() for name in tqdm(pictures, "pictures", disable=None)}
+    for kind in (originals, drawn.keys() - originals):
+        size = common_size([len(drawn[name]) for name in kind])
+        drawn |= {name: padded(drawn[name], size) for name in kind}
+    for name in sorted(drawn):
         file = folder / name
-        file.write_bytes(pictures[name]())
+        file.write_bytes(drawn[name])
         os.utime(file, (seconds, seconds))
 
 

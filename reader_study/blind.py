@@ -1,4 +1,5 @@
-"""Whether the blind holds: nothing that a reader can fetch may tell methods, labels or cases."""
+"""Whether the blind holds: nothing that a reader can fetch may tell methods or cases, nor labels but by the network's
+decision, which is what is explained."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def study_leaks(folder: Path, study: Study, key: Key) -> list[str]:
     stored = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     without_texts = json.dumps({name: part for name, part in stored.items() if name != "texts"})
     found += [f"{STUDY}: {leak}" for leak in find_leaks(without_texts.encode(), key, labels=True)]
-    return found + _telling_order(folder, study, stored) + _telling_pictures(folder, study)
+    found += _telling_order(folder, study, stored) + _telling_pictures(folder, study)
+    return found + _telling_decision(study)
 
 
 def _search(data: bytes, key: Key, labels: bool = False) -> list[str]:
@@ -141,12 +143,27 @@ def _telling_order(folder: Path, study: Study, stored: dict) -> list[str]:
 
 
 def _telling_pictures(folder: Path, study: Study) -> list[str]:
-    """Pictures of one kind must be alike in format and size."""
-    kinds = {}
+    """Pictures of one kind must be alike in format, size and number of bytes."""
+    kinds, lengths = {}, {}
     for item in study.items.values():
         for part, name in (("original", item.original), ("overlay", item.overlay)):
-            picture = Image.open(BytesIO((folder / IMAGES / name).read_bytes()))
+            content = (folder / IMAGES / name).read_bytes()
+            picture = Image.open(BytesIO(content))
             kinds.setdefault(part, set()).add((picture.format, picture.mode, picture.size))
+            lengths.setdefault(part, set()).add(len(content))
     return [
-        f"{IMAGES}: {part} pictures differ in format or size" for part, kind in kinds.items() if len(kind) > 1
+        f"{IMAGES}: {part} pictures differ in {what}"
+        for what, found in (("format or size", kinds), ("number of bytes", lengths))
+        for part, kind in found.items()
+        if len(kind) > 1
     ]
+
+
+def _telling_decision(study: Study) -> list[str]:
+    """The decision that a page shows must be the same for all explanations of a lesion."""
+    questions = [question for reader in study.readers.values() for question in reader.questions]
+    return [
+        f"{STUDY}: the explanations of a lesion have different p"
+        for question in questions
+        if len({study.items[item].p for item in question}) > 1
+    ][:1]

@@ -72,8 +72,10 @@ def build(folder: Path, cfg: DictConfig) -> Study:
         items=questions.items,
         readers=assembly.make_readers(orders, questions.ids),
         simulated=settings.simulated,
+        url=settings.url,
     )
-    assembly.write_pictures(folder / files.IMAGES, questions.pictures, int(now.timestamp()))
+    originals = {item.original for item in study.items.values()}
+    assembly.write_pictures(folder / files.IMAGES, questions.pictures, originals, int(now.timestamp()))
     files.write_key(folder, key)
     files.write_study(folder, study)
     links.write_links(folder, links.make_tokens([*study.readers, links.COORDINATOR]), settings.url)

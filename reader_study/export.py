@@ -1,7 +1,8 @@
-"""`python study.py action=export`: the answers so far, as a CSV with its checksum, and what is missing."""
+"""`python study.py action=export`: the answers so far, as a CSV with its checksum, their history, what is missing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,25 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
+from evaluation.results import write_text
 from reader_study.files import ANSWER_COLUMNS, ANSWERS, Study, read_study, write_answers
 from reader_study.serve import open_database
 from reader_study.sheet import Sheet
 from reader_study.unsealing import close
 from utils.errors import UserError
 
+HISTORY = "export/history.csv"
+HISTORY_COLUMNS = [
+    "reader", "item", "criterion", "rating", "revision", "at", "original", "overlay", "window", "level", "opacity",
+    "zoom",
+]  # fmt: skip
+
 
 def export(cfg: DictConfig) -> Path:
-    """Write `export/answers.csv`, print what each reader has not answered; returns the file.
+    """Write `export/answers.csv` and `export/history.csv`, print what each reader has not answered.
 
-    With `study.serve.closed` it is marked as the last export of the study, which `analyse` waits for.
+    With `study.serve.closed` the answers are marked as the last export of the study, which `analyse` waits for.
+    Returns the answers' file.
     """
     folder = Path(cfg.dir)
     study = read_study(folder)
@@ -27,15 +36,23 @@ def export(cfg: DictConfig) -> Path:
         raise UserError(f"there is no {folder / 'answers.db'}, so nothing was answered; run action=serve")
     store = open_database(cfg, study)
     try:
-        answers = answer_table(study, store.all_answers())
+        answers, history = answer_table(study, store.all_answers()), history_table(store.history())
     finally:
         store.close()
     for line in missing_lines(study, answers):
         print(line)
+    write_text(folder / HISTORY, history.to_csv(index=False))
     file = write_answers(folder / ANSWERS, answers)
     if cfg.study.serve.closed:
         close(file)
     return file
+
+
+def history_table(lines: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Every accepted change (HISTORY_COLUMNS) in the order of time, with what was before the reader: the loaded
+    pictures, window and level (HU), opacity of the colours and zoom (%); empty where that was not noted."""
+    rows = [{**line, **json.loads(line["shown"] or "{}")} for line in lines]
+    return pd.DataFrame(rows, columns=HISTORY_COLUMNS).convert_dtypes()
 
 
 def answer_table(study: Study, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -8,11 +8,20 @@ from pathlib import Path
 from reader_study import assembly, files, links
 from reader_study.files import Key, Study
 from reader_study.orders import VARIANTS, draw_orders
+from utils.errors import UserError
 
 
 def add_readers(folder: Path, count: int, url: str) -> Study:
-    """Add `count` readers to the study in `folder`. Raises UserError where it or its key is absent."""
+    """Add `count` readers to the study in `folder`.
+
+    Raises UserError where it or its key is absent, or the readers there have links to another address than `url`.
+    """
     study = files.read_study(folder)
+    if study.url and url.rstrip("/") != study.url.rstrip("/"):
+        raise UserError(
+            f"study.create.url={url}, but the other readers' links lead to {study.url}; give that, or change it in "
+            f"{folder / files.STUDY} where the server has moved"
+        )
     key = files.read_key(folder / files.KEY, study)
     there = len(study.readers)
     ids, repeated = questions(study, key)

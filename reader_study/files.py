@@ -6,6 +6,7 @@
     <study>/sealed/links.csv         each reader's personal link
     <study>/answers.db               what the server writes (SQLite, by default)
     <study>/export/answers.csv       the answers, with answers.csv.sha256 beside them
+    <study>/export/history.csv       every change of an answer, and what was on the screen
 
 A file from elsewhere is read as data and checked: opaque ids only, so that no path leaves the folder.
 """
@@ -45,11 +46,13 @@ def opaque() -> str:
 class Item:
     """One explanation to be rated: names of PNG files in `public/images/`, of equal size.
 
-    `original` is the grey image (8 bit), `overlay` the explanation alone (RGBA), to be laid over it.
+    `original` is the grey image (8 bit), `overlay` the explanation alone (RGBA), to be laid over it. `p`: the explained
+    classifier's p(malignant), the same for all explanations of a lesion; None in studies that do not show it.
     """
 
     original: str
     overlay: str
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Reader:
 
 @dataclass(frozen=True)
 class Study:
-    """What the server needs. `texts[language]`: conf/study/texts; `seal`: see :func:`seal`."""
+    """What the server needs. `texts[language]`: conf/study/texts; `seal`: see :func:`seal`; `url`: where the readers
+    find the server, its path included; "" where that was not noted."""
 
     study_id: str
     created: str
@@ -80,6 +84,7 @@ class Study:
     items: dict[str, Item]
     readers: dict[str, Reader]
     simulated: bool = False
+    url: str = ""
     format: int = FORMAT
 
 

@@ -7,9 +7,11 @@ import csv
 import hashlib
 import io
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from evaluation.results import write_text
 from reader_study.files import LINKS
@@ -18,6 +20,7 @@ from utils.errors import UserError
 ACCESS = "access.json"
 COORDINATOR = "coordinator"
 COLUMNS = ["reader", "url", "token"]
+ADDRESS = re.compile(r"https?://[^/?#\s@]+(/[A-Za-z0-9._~-]+)*/?")
 
 
 def hashed(token: str) -> str:
@@ -30,14 +33,25 @@ def make_tokens(names: Iterable[str]) -> dict[str, str]:
     return {name: secrets.token_urlsafe(32) for name in names}
 
 
+def prefix(url: str) -> str:
+    """Path of the address below which the pages lie, "" or e.g. "/study" (no slash at the end); "" for "".
+
+    Raises UserError where `url` is no address, or one that no page can lie below.
+    """
+    if url and not ADDRESS.fullmatch(url):
+        raise UserError(
+            f"study.create.url={url} is no address; give e.g. https://study.example.org or https://example.org/study"
+        )
+    return urlsplit(url).path.rstrip("/")
+
+
 def write_links(folder: Path, tokens: dict[str, str], url: str) -> Path:
     """Add links of readers and the coordinator to `sealed/links.csv` and their hashes to `access.json`.
 
     Only their owner may read the files. What they hold already stays; links may have been renewed or revoked.
     Raises UserError where `url` is no address.
     """
-    if not url.startswith(("http://", "https://")):
-        raise UserError(f"study.create.url={url} is no address; give e.g. https://study.example.org")
+    prefix(url)
     rows = [(name, f"{url.rstrip('/')}/s/{token}", token) for name, token in tokens.items()]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 from evaluation.results import write_text
 from reader_study.files import IMAGES, STUDY, Study, read_study
-from reader_study.links import ACCESS, hashed
+from reader_study.links import ACCESS, hashed, prefix
 from reader_study.server import build_app
 from reader_study.store import COORDINATOR, Store, open_store, sqlite_url
 from utils.errors import UserError
@@ -30,6 +31,7 @@ def serve(cfg: DictConfig) -> Path:
     """Serve the study in `cfg.dir`, or change a reader's link and stop. Returns the study's folder."""
     folder, settings = Path(cfg.dir), cfg.study.serve
     study = read_study(folder)
+    study = replace(study, url=study.url or cfg.study.create.url)
     check_texts(study)
     access = read_access(folder / ACCESS, study)
     store = open_database(cfg, study)
@@ -60,7 +62,7 @@ def check_texts(study: Study) -> None:
     for language in study.languages:
         absent = _absent(pattern, study.texts.get(language), language)
         if absent:
-            raise UserError(f"the study has no text {absent[0]}; add it to {STUDY}, as in {TEXTS}")
+            raise UserError(f"the study has no text {', '.join(absent)}; add it to {STUDY}, as in {TEXTS}")
 
 
 def _absent(pattern: Any, texts: Any, path: str) -> list[str]:
@@ -120,10 +122,8 @@ def run(study: Study, store: Store, images: Path, settings: DictConfig) -> None:
     )
     with _listen(settings.host, settings.port) as listening, contextlib.suppress(KeyboardInterrupt):
         scheme = "https" if settings.certificate else "http"
-        print(
-            f"{scheme}://{settings.host}:{settings.port} serves study {study.study_id}; stop: Ctrl-C",
-            flush=True,
-        )
+        address = f"{scheme}://{settings.host}:{settings.port}{prefix(study.url)}"
+        print(f"{address} serves study {study.study_id}; stop: Ctrl-C", flush=True)
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -1,15 +1,19 @@
 """The readers' web page: what is served to whom. It knows the public part of a study and the database, nothing else.
 
 What a reader can fetch: the texts, the programs and styles in `static/`, the pages of his own items up to the first
-that he has not rated, and their pictures. The order to come, other readers, methods, labels and variants are nowhere.
+that he has not rated, and their pictures. The order to come, other readers, methods and variants are nowhere.
+
+The cookie says who asks, and a browser has one for all its tabs; so a page says whose it is (`Site.whose`), and what it
+sends is taken in nobody else's name.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +26,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reader_study.files import Study
-from reader_study.links import hashed
+from reader_study.links import hashed, prefix
+from reader_study.padding import common_size, padded
 from reader_study.sheet import Sheet
 from reader_study.store import Conflict, Login, Misused, Revoked, Store
 
@@ -37,6 +43,8 @@ WRONG_TOKENS_PER_MINUTE = 20
 HU_RANGE = (-1000, 400)
 #: Window presets, (width, level) in HU.
 PRESETS = {"full": (1400, -300), "lung": (1200, -600), "soft": (400, 40)}
+START = "lung"  # the window in which a reader's first item is opened
+OTHER_READER = "this page belongs to another session"
 OPACITY = 0.6  # of the overlay when an item is opened: the same for every item, so that none profits
 HEADERS = {
     "Content-Security-Policy": (
@@ -54,7 +62,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Throttle:
-    """Slows down who tries links: at most `limit` wrong ones a minute from one address."""
+    """Slows down who tries links: at most `limit` wrong ones a minute from one address. Right ones are never stopped: a
+    hospital is one address."""
 
     limit: int = WRONG_TOKENS_PER_MINUTE
     clock: Callable[[], float] = time.monotonic
@@ -83,6 +92,13 @@ class Site:
 
     def __init__(self, study: Study, store: Store, images: Path, closed: bool) -> None:
         self.study, self.store, self.images, self.closed = study, store, images, closed
+        self.root = prefix(study.url)
+        #: Bytes that every picture of a kind is served with: the size would tell which method made it.
+        self.sizes = {
+            name: size
+            for kind in ("original", "overlay")
+            for name, size in _served_sizes(images, {getattr(item, kind) for item in study.items.values()})
+        }
         self.cookie = (
             f"session-{hashed(study.study_id)[:8]}"  # studies on one host, at several ports, share cookies
         )
@@ -95,6 +111,11 @@ class Site:
             lstrip_blocks=True,
         )
         self.pages.filters["fill"] = fill
+        self.pages.globals["root"] = self.root
+
+    def whose(self, login: Login | None) -> str:
+        """What a page carries and sends back to say whose it is; another one for each reader, and no name."""
+        return hashed(f"{self.study.seal} {login.reader}")[:32] if login else ""
 
     def language(self, request: Request, login: Login | None) -> str:
         """The reader's language, else the browser's, else the study's first."""
@@ -114,6 +135,7 @@ class Site:
             text=self.study.texts[language],
             names={code: self.study.texts[code]["language"] for code in self.study.languages},
             login=login,
+            whose=self.whose(login),
             **values,
         )
         return HTMLResponse(content, status, {"Cache-Control": "no-store"})
@@ -136,13 +158,18 @@ class Site:
         """A last word to a reader; his session ends, so that nobody after him at this screen goes on in his name."""
         self.store.log_out(request.cookies[self.cookie])
         response = self.page(request, "message", login, title=title, paragraphs=[text])
-        response.delete_cookie(self.cookie)
+        response.delete_cookie(self.cookie, path=self.root or "/")
         return response
 
     def sheet(self, reader: str) -> Sheet:
         """A reader's questionnaire as it stands."""
         order = self.study.readers[reader].order()
         return Sheet(order, self.study.criteria, self.store.answers(reader))
+
+
+def _served_sizes(images: Path, names: Collection[str]) -> Iterator[tuple[str, int]]:
+    sizes = [(images / name).stat().st_size for name in names if (images / name).is_file()]
+    return ((name, common_size(sizes)) for name in names)
 
 
 def fill(text: str, **values: object) -> str:
@@ -162,6 +189,33 @@ def place(questions: Sequence[Sequence[str]], position: int) -> dict[str, int]:
     return {"n": n, "total": len(questions), "k": k, "of": len(questions[n - 1])}
 
 
+def decision(p: float) -> dict[str, str]:
+    """The class that the network decided for, and its probability in per cent.
+
+    Args:
+        p: of malignant.
+    """
+    own = max(p, 1 - p)
+    return {
+        "kind": "malignant" if p >= 0.5 else "benign",
+        "p": "> 99 %" if own > 0.99 else f"= {100 * own:.0f} %",
+    }
+
+
+class Below:
+    """Takes the path of `study.create.url` off the requests' paths, whether or not a proxy has done so before."""
+
+    def __init__(self, app: ASGIApp, root: str) -> None:
+        self.app, self.root = app, root
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        path = scope.get("path", "")
+        if self.root and f"{path}/".startswith(f"{self.root}/"):
+            scope = {**scope, "path": path.removeprefix(self.root) or "/"}
+        await self.app(scope, receive, send)
+
+
 def build_app(study: Study, store: Store, images: Path, closed: bool = False) -> FastAPI:
     """The web application.
 
@@ -169,11 +223,12 @@ def build_app(study: Study, store: Store, images: Path, closed: bool = False) ->
         images: folder of the pictures, `public/images`.
         closed: no more answers are taken; only the coordinator sees a page.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.site = Site(study, store, images, closed)
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.middleware("http")(guard)
+    app.add_middleware(Below, root=app.state.site.root)
     app.add_exception_handler(AnyHTTPException, refuse)
     app.add_exception_handler(SQLAlchemyError, unavailable)
     return app
@@ -209,14 +264,14 @@ def is_own(request: Request) -> bool:
 def refuse(request: Request, error: AnyHTTPException) -> Response:
     """The reply to what cannot be done: another page to go to, a page that says why, or JSON for a program."""
     if error.status_code == 303:
-        return RedirectResponse(error.headers["Location"], 303)
+        return RedirectResponse(request.app.state.site.root + error.headers["Location"], 303)
     if request.method == "POST":
         return JSONResponse({"error": error.detail}, error.status_code)
     if error.detail == "closed":
         site = request.app.state.site
         title = site.study.texts[site.language(request, None)]["closed"]["title"]
         return site.message(request, 403, lambda text: text["closed"]["body"], title)
-    reasons = {401: "session", 403: "forbidden", 404: "not_found", 429: "too_many"}
+    reasons = {401: "session", 403: "forbidden", 404: "not_found", 412: "other", 429: "too_many"}
     reason = reasons.get(error.status_code, "server")
     return request.app.state.site.message(request, error.status_code, lambda text: text["errors"][reason])
 
@@ -240,11 +295,19 @@ def _reader(request: Request) -> Login:
     login = _login(request)
     if login is None:
         raise HTTPException(401, "session")
+    if request.method == "POST":
+        _check_owner(_site(request), login, request.headers.get("x-reader-page"))
     if login.reader not in _site(request).study.readers:
         raise HTTPException(403, "forbidden")
     if _site(request).closed:
         raise HTTPException(403, "closed")
     return login
+
+
+def _check_owner(site: Site, login: Login, page: str | None) -> None:
+    """Another personal link may have been opened in this browser since the page was: it acts for nobody then."""
+    if page != site.whose(login):
+        raise HTTPException(412, OTHER_READER)
 
 
 def _consented(login: Annotated[Login, Depends(_reader)], request: Request) -> Login:
@@ -282,6 +345,19 @@ Body = Annotated[bytes, Depends(_body)]
 router = APIRouter()
 
 
+class Shown(BaseModel):
+    """What was before the reader: the pictures that were loaded, window and level in HU, opacity of the colours (0
+    where they were hidden) and zoom in per cent."""
+
+    model_config = ConfigDict(extra="forbid")
+    original: str = Field(max_length=64)
+    overlay: str = Field(max_length=64)
+    window: int = Field(ge=0, le=10_000)
+    level: int = Field(ge=-10_000, le=10_000)
+    opacity: int = Field(ge=0, le=100)
+    zoom: int = Field(ge=0, le=10_000)
+
+
 class Answer(BaseModel):
     """An answer as the browser sends it; `seen` and `request`: see :meth:`Store.save`."""
 
@@ -291,6 +367,7 @@ class Answer(BaseModel):
     rating: int
     seen: int = Field(ge=0, lt=2**31)
     request: str = Field(pattern=r"^[0-9a-f]{32}$")
+    shown: Shown
 
 
 class Choice(BaseModel):
@@ -308,22 +385,24 @@ def open_link(token: str, request: Request, site: SiteOf) -> Response:
     The page moves on by itself and is no redirect: a browser that comes from a mail would not send the new
     SameSite=Strict cookie along a redirect.
     """
-    address = request.client.host if request.client else ""
-    if site.throttle.blocks(address):
-        raise HTTPException(429, "too many")
     try:
         found = site.store.log_in(token)
     except Revoked:
         return site.message(request, 403, lambda text: text["login"]["revoked"])
     if found is None:
+        address = request.client.host if request.client else ""
+        if site.throttle.blocks(address):
+            raise HTTPException(429, "too many")
         site.throttle.note(address)
         return site.message(request, 404, lambda text: text["login"]["unknown"])
     session, login = found
-    response = site.page(request, "login", login, target="/progress" if login.is_coordinator else "/")
+    target = site.root + ("/progress" if login.is_coordinator else "/")
+    response = site.page(request, "login", login, target=target)
     response.set_cookie(
         site.cookie,
         session,
         max_age=SESSION_SECONDS,
+        path=site.root or "/",
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
@@ -338,9 +417,9 @@ def start(request: Request, site: SiteOf, login: AnyLogin) -> Response:
         texts = site.study.texts[site.language(request, None)]["login"]
         return site.message(request, 200, lambda _: texts["body"], texts["title"])
     if login.is_coordinator:
-        return RedirectResponse("/progress", 303)
+        raise _elsewhere("/progress")
     open_positions = site.sheet(_consented(_reader(request), request).reader).open_positions()
-    return RedirectResponse(f"/rate/{open_positions[0]}" if open_positions else "/finish", 303)
+    raise _elsewhere(f"/rate/{open_positions[0]}" if open_positions else "/finish")
 
 
 @router.get("/introduction")
@@ -365,8 +444,10 @@ def ask_consent(request: Request, site: SiteOf, login: ReaderLogin) -> Response:
 
 
 @router.get("/declined")
-def declined(request: Request, site: SiteOf, login: ReaderLogin) -> Response:
-    """After a refusal: nothing was saved, and the session ends."""
+def declined(request: Request, site: SiteOf, login: ReaderLogin, page: str | None = None) -> Response:
+    """After a refusal: nothing was saved, and the session ends. `page`: whose page led here."""
+    if page is not None:
+        _check_owner(site, login, page)
     text = site.study.texts[site.language(request, login)]["consent"]
     return site.farewell(request, login, text["title"], text["declined"])
 
@@ -408,23 +489,28 @@ def rate(position: int, request: Request, site: SiteOf, login: ConsentedLogin) -
         item=item,
         pictures=site.study.items[item],
         saved=saved,
+        decision=None if site.study.items[item].p is None else decision(site.study.items[item].p),
         hu=HU_RANGE,
         presets=PRESETS,
+        start=PRESETS[START],
         opacity=OPACITY,
     )
 
 
 @router.post("/answer")
 def answer(body: Body, site: SiteOf, login: ConsentedLogin) -> Response:
-    """Save one answer. 409 with what holds, where another window was faster."""
+    """Save one answer to an item that the reader has reached. 409 with what holds, where another window was faster."""
     given: Answer = _parsed(Answer, body)
-    study = site.study
-    known = given.item in study.readers[login.reader].order() and given.criterion in study.criteria
-    if not known or not study.low <= given.rating <= study.high:
-        raise HTTPException(422, "input")
+    _check_answer(site, login, given)
     try:
         saved = site.store.save(
-            login.reader, given.item, given.criterion, given.rating, given.seen, given.request
+            login.reader,
+            given.item,
+            given.criterion,
+            given.rating,
+            given.seen,
+            given.request,
+            json.dumps(given.shown.model_dump()),
         )
     except Conflict as conflict:
         current = conflict.current
@@ -435,15 +521,27 @@ def answer(body: Body, site: SiteOf, login: ConsentedLogin) -> Response:
     return JSONResponse({"rating": saved.rating, "revision": saved.revision})
 
 
+def _check_answer(site: Site, login: Login, given: Answer) -> None:
+    """Refuse an answer to what the reader cannot have before him, or off the scale."""
+    study, sheet = site.study, site.sheet(login.reader)
+    reached = given.item in sheet.order[: sheet.reach()] and given.criterion in study.criteria
+    if not reached or not study.low <= given.rating <= study.high:
+        raise HTTPException(422, "input")
+    pictures = study.items[given.item]
+    if (given.shown.original, given.shown.overlay) != (pictures.original, pictures.overlay):
+        raise HTTPException(422, "pictures")
+
+
 @router.get("/image/{name}")
 def image(name: str, site: SiteOf, login: ConsentedLogin) -> Response:
     """A picture of one of the reader's own items. No date and no name of a file goes with it: it could tell the order
-    in which the pictures were made."""
+    in which the pictures were made. All of a kind are equally long, and no proxy is to shorten them."""
     own = (site.study.items[item] for item in site.study.readers[login.reader].order())
     if not any(name in (item.original, item.overlay) for item in own):
         raise HTTPException(404, "not found")
-    content = (site.images / name).read_bytes()
-    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    content = padded((site.images / name).read_bytes(), site.sizes[name])
+    headers = {"Cache-Control": "private, max-age=3600, no-transform"}
+    return Response(content, media_type="image/png", headers=headers)
 
 
 @router.get("/finish")
@@ -454,8 +552,10 @@ def finish(request: Request, site: SiteOf, login: ConsentedLogin) -> Response:
 
 
 @router.get("/thanks")
-def thanks(request: Request, site: SiteOf, login: ConsentedLogin) -> Response:
-    """The end, of the session too; not before everything is answered."""
+def thanks(request: Request, site: SiteOf, login: ConsentedLogin, page: str | None = None) -> Response:
+    """The end, of the session too; not before everything is answered. `page`: whose page led here."""
+    if page is not None:
+        _check_owner(site, login, page)
     if site.sheet(login.reader).open_positions():
         raise _elsewhere("/finish")
     text = site.study.texts[site.language(request, login)]["thanks"]

@@ -100,6 +100,14 @@ LOG = Table(
     UniqueConstraint("reader", "request"),
     Index("log_of_answer", "reader", "item", "criterion"),
 )
+#: What was before the reader when a line of `log` was written, as JSON. A table of its own: older databases get it too.
+SHOWN = Table(
+    "shown",
+    METADATA,
+    Column("reader", String, primary_key=True),
+    Column("request", String, primary_key=True),
+    Column("shown", String, nullable=False),
+)
 
 
 @dataclass(frozen=True)
@@ -185,19 +193,16 @@ class Store:
         Raises:
             Revoked: if the link was taken away.
         """
-        with self._change() as connection:
-            # All are compared, and in constant time, so that the time of the reply tells nothing about any.
-            tokens = connection.execute(select(TOKENS)).all()
-            own = [row for row in tokens if secrets.compare_digest(row.token, hashed(token))]
-            if not own:
+        with self.engine.connect() as connection:  # a wrong link must not keep answers waiting
+            if _owner(connection, token) is None:
                 return None
-            if own[0].revoked_at is not None:
-                raise Revoked
+        with self._change() as connection:
+            own = _owner(connection, token)
             session = secrets.token_urlsafe(32)
             connection.execute(
-                SESSIONS.insert().values(session=hashed(session), token=own[0].token, created_at=_now())
+                SESSIONS.insert().values(session=hashed(session), token=own.token, created_at=_now())
             )
-            return session, Login(own[0].reader)
+            return session, Login(own.reader)
 
     def login(self, session: str) -> Login | None:
         """Who is logged in with a session; None if it is unknown or its link was revoked."""
@@ -228,12 +233,15 @@ class Store:
         with self._change() as connection:
             connection.execute(READERS.update().where(unsaid).values(consented_at=now, active_at=now))
 
-    def save(self, reader: str, item: str, criterion: str, rating: int, seen: int, request: str) -> Saved:
+    def save(
+        self, reader: str, item: str, criterion: str, rating: int, seen: int, request: str, shown: str = ""
+    ) -> Saved:
         """Save one answer; when this returns, it is on the disk.
 
         Args:
             seen: revision of the answer that the sender has before him, 0 for none.
             request: id of this request, the same when it is sent again.
+            shown: what was before the reader, as JSON; "" where it is not known.
 
         Raises:
             Conflict: if another window or device changed the answer since; nothing is saved. An equal rating is no
@@ -264,6 +272,7 @@ class Store:
                 else ANSWERS.update().filter_by(**key).values(**new, last_at=now)
             )
             connection.execute(LOG.insert().values(**key, **new, request=request, at=now))
+            connection.execute(SHOWN.insert().values(reader=reader, request=request, shown=shown))
             connection.execute(READERS.update().where(READERS.c.reader == reader).values(active_at=now))
         return Saved(**new)
 
@@ -278,6 +287,14 @@ class Store:
         """All rows of `answers`."""
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(select(ANSWERS)).mappings()]
+
+    def history(self) -> list[dict[str, Any]]:
+        """All lines of `log` in their order, with `shown` (None for a line from before it was noted)."""
+        query = select(LOG, SHOWN.c.shown).outerjoin(
+            SHOWN, (SHOWN.c.reader == LOG.c.reader) & (SHOWN.c.request == LOG.c.request)
+        )
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query.order_by(LOG.c.line)).mappings()]
 
     def progress(self) -> dict[str, Progress]:
         """Reader -> how far he is; without a single rating."""
@@ -339,6 +356,16 @@ def open_store(url: str, study_id: str, seal: str, readers: Iterable[str]) -> St
 def sqlite_url(file: Path) -> str:
     """SQLAlchemy's address of a SQLite file."""
     return f"sqlite:///{file.resolve()}"
+
+
+def _owner(connection: Connection, token: str) -> Any:
+    """The row of `tokens` that a link's token belongs to; None for a wrong one. Raises Revoked."""
+    # All are compared, and in constant time, so that the time of the reply tells nothing about any.
+    tokens = connection.execute(select(TOKENS)).all()
+    own = [row for row in tokens if secrets.compare_digest(row.token, hashed(token))]
+    if own and own[0].revoked_at is not None:
+        raise Revoked
+    return own[0] if own else None
 
 
 def _engine(url: str) -> Engine:

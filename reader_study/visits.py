@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -13,17 +14,20 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_o
 import pandas as pd
 from tqdm import tqdm
 
-from reader_study.files import LINKS, Study, opaque
+from reader_study.files import LINKS, Item, Study, opaque
 from utils.errors import UserError
 
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
+OWNER = re.compile(r'data-reader="([0-9a-f]{32})"')  # of a page: whose it is
 TIMEOUT = 30  # seconds
+VIEW = ("window", "level", "opacity", "zoom")
 
 
 def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
     """Send every reader's answers, with the links in `sealed/links.csv`.
 
-    Raises UserError for a study that is not marked as simulated, where the links are absent, or the server refuses.
+    Raises UserError for a study that is not marked as simulated, where the links are absent, the server refuses, or a
+    reader leaves a whole picture out: the next one is shown to those only who have begun it.
     """
     if not study.simulated:
         raise UserError(
@@ -31,27 +35,40 @@ def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
             "action=create study.create.simulated=true name=NAME"
         )
     tokens = _tokens(folder / LINKS)
+    for reader, rows in answers.groupby("reader"):
+        if rows["position"].nunique() < rows["position"].max():
+            raise UserError(
+                f"{reader} leaves a whole picture out, and a server shows the next one to those only who have begun "
+                "it; lower study.simulate.missing and the readers' own"
+            )
     try:
         for reader, rows in tqdm(answers.groupby("reader", sort=False), "readers", disable=None):
-            visit(url, tokens[reader], rows)
+            visit(study, url.rstrip("/"), tokens[reader], rows)
     except URLError as error:  # HTTPError is one of them
         raise UserError(
             f"the server at {url} refused or did not answer ({error}); see action=serve"
         ) from error
 
 
-def visit(url: str, token: str, rows: pd.DataFrame) -> None:
+def visit(study: Study, url: str, token: str, rows: pd.DataFrame) -> None:
     """One reader logs in, consents and gives the answers in `rows`, in their order. Raises URLError."""
     browser = build_opener(HTTPCookieProcessor(CookieJar()))
-    browser.open(f"{url}/s/{token}", timeout=TIMEOUT).close()
-    _post(browser, f"{url}/consent", {})
+    with browser.open(f"{url}/s/{token}", timeout=TIMEOUT) as page:
+        own = OWNER.search(page.read().decode())
+    headers = HEADERS | {"X-Reader-Page": own[1] if own else ""}
+    _post(browser, f"{url}/consent", {}, headers)
     for item, criterion, rating in zip(rows["item"], rows["criterion"], rows["rating"], strict=True):
         body = {"item": item, "criterion": criterion, "rating": int(rating), "seen": 0, "request": opaque()}
-        _post(browser, f"{url}/answer", body)
+        _post(browser, f"{url}/answer", body | {"shown": _shown(study.items[item])}, headers)
 
 
-def _post(browser: OpenerDirector, address: str, body: Mapping[str, Any]) -> None:
-    browser.open(Request(address, json.dumps(body).encode(), HEADERS), timeout=TIMEOUT).close()
+def _shown(item: Item) -> dict[str, Any]:
+    """What a synthetic reader has before him: nothing on a screen."""
+    return {"original": item.original, "overlay": item.overlay} | dict.fromkeys(VIEW, 0)
+
+
+def _post(browser: OpenerDirector, address: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    browser.open(Request(address, json.dumps(body).encode(), dict(headers)), timeout=TIMEOUT).close()
 
 
 def _tokens(file: Path) -> dict[str, str]:

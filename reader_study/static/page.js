@@ -1,20 +1,15 @@
-// What several pages share: requests that only our own pages can send, the choice of the language, consent.
+// What several pages share: the way from a link to its page, the choice of the language, consent.
 
-export function post(path, content) {
-  return fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Reader-Study": "1" },
-    body: JSON.stringify(content),
-    signal: AbortSignal.timeout(10000),
-  });
-}
+import { own, post, root } from "./session.js";
+import { Saver } from "./saver.js";
 
 const target = document.body.dataset.target;
 if (target) location.replace(target); // the personal link leaves the address bar and the history
+else if (own && !document.getElementById("scales")) new Saver().resume(); // the rating page does it itself
 
 document.getElementById("language")?.addEventListener("change", async (event) => {
-  await post("/language", { language: event.target.value });
-  location.reload();
+  const reply = await post("/language", { language: event.target.value });
+  if (reply.ok) location.reload();
 });
 
 const consent = document.getElementById("consent");
@@ -24,7 +19,7 @@ consent?.addEventListener("submit", async (event) => {
   try {
     const reply = await post("/consent", {});
     if (!reply.ok) throw new Error(reply.status);
-    location.replace("/");
+    location.replace(`${root}/`);
   } catch {
     note.textContent = consent.dataset.failed;
     note.hidden = false;

@@ -1,22 +1,24 @@
 // Sends answers, one after another for each criterion, until the server has acknowledged each of them.
 
-import { post } from "./page.js";
+import { drop, keep, kept, post } from "./session.js";
 
 const WAITS = [500, 1000, 2000, 4000, 8000]; // milliseconds before the next attempt
+const REFUSED = { 401: "session", 403: "session", 412: "other" }; // the answer stays until its reader is back
 
 export class Saver {
   #item;
-  #revisions; // criterion -> revision of the answer that the reader sees
-  #wanted = new Map(); // criterion -> the newest rating that is not sent yet
-  #running = new Map(); // criterion -> promise of its sending
+  #revisions = new Map(); // key -> revision of the answer that the reader sees
+  #waiting = new Map(); // key -> answers that are not sent yet, oldest first
+  #running = new Map(); // key -> promise of its sending
   #show;
 
-  // show(state, criterion, rating): "saving", "saved", "offline", "conflict", "session" or "not_saved"; with "saved"
-  // and "conflict" the rating that the server holds, null for none.
-  constructor(item, revisions, show) {
+  // revisions: criterion -> revision. show(state, criterion, rating): "saving", "saved", "offline", "conflict",
+  // "session", "closed", "other" or "not_saved"; with "saved" and "conflict" the rating that the server holds, null for
+  // none. Of another item's answers no criterion is told.
+  constructor(item, revisions = [], show = () => {}) {
     this.#item = item;
-    this.#revisions = revisions;
     this.#show = show;
+    for (const [criterion, revision] of revisions) this.#revisions.set(key({ item, criterion }), revision);
   }
 
   get busy() {
@@ -28,35 +30,56 @@ export class Saver {
     while (this.busy) await Promise.all(this.#running.values());
   }
 
-  save(criterion, rating) {
-    this.#wanted.set(criterion, rating);
-    if (!this.#running.has(criterion)) this.#running.set(criterion, this.#send(criterion));
+  // shown: what was before the reader.
+  save(criterion, rating, shown) {
+    const answer = { item: this.#item, criterion, rating, seen: 0, request: newId(), shown };
+    answer.seen = this.#revisions.get(key(answer)) ?? 0;
+    this.#queue(answer).splice(0).forEach(drop); // a newer rating takes the place of one that was never sent
+    this.#start(answer);
   }
 
-  async #send(criterion) {
+  // What was not acknowledged before the page was left. Returns this item's answers, oldest first.
+  resume() {
+    const left = kept();
+    for (const answer of [...left].reverse()) this.#revisions.set(key(answer), answer.seen); // the oldest's holds
+    for (const answer of left) this.#start(answer);
+    return left.filter((answer) => answer.item === this.#item);
+  }
+
+  #queue(answer) {
+    if (!this.#waiting.has(key(answer))) this.#waiting.set(key(answer), []);
+    return this.#waiting.get(key(answer));
+  }
+
+  #start(answer) {
+    keep(answer);
+    this.#queue(answer).push(answer);
+    if (!this.#running.has(key(answer))) this.#running.set(key(answer), this.#send(answer));
+  }
+
+  async #send(first) {
+    const criterion = first.item === this.#item ? first.criterion : null;
+    const queue = this.#queue(first);
     this.#show("saving", criterion);
     let [state, held] = [];
-    while (this.#wanted.has(criterion)) {
-      const rating = this.#wanted.get(criterion);
-      this.#wanted.delete(criterion);
-      [state, held] = await this.#settle(criterion, rating);
-    }
-    this.#running.delete(criterion);
+    while (queue.length) [state, held] = await this.#settle(queue.shift(), queue, criterion);
+    this.#running.delete(key(first));
     if (state !== "saved" || !this.busy) this.#show(state, criterion, held);
   }
 
   // An answer keeps its request id from the first attempt to the last: when only the reply was lost, the server
   // recognises it and saves nothing twice. A newer rating waits until this one is settled.
-  async #settle(criterion, rating) {
-    const content = { item: this.#item, criterion, rating, seen: this.#revisions.get(criterion), request: newId() };
+  async #settle(answer, queue, criterion) {
+    answer.seen = this.#revisions.get(key(answer)) ?? answer.seen;
+    keep(answer);
     for (let attempt = 0; ; attempt++) {
-      const reply = await post("/answer", content).catch(() => null);
+      const reply = await post("/answer", answer).catch(() => null);
       if (reply?.ok || reply?.status === 409) {
         const current = await reply.json().catch(() => null);
-        if (current) return this.#accept(criterion, current, reply.ok);
+        if (current) return this.#accept(answer, queue, current, reply.ok);
       } else if (reply && reply.status < 500 && reply.status !== 429) {
-        this.#wanted.delete(criterion);
-        return [[401, 403].includes(reply.status) ? "session" : "not_saved"];
+        queue.splice(0);
+        return [await refused(reply, answer)];
       }
       if (attempt > 0) this.#show("offline", criterion);
       await online(WAITS[Math.min(attempt, WAITS.length - 1)]);
@@ -64,11 +87,23 @@ export class Saver {
   }
 
   // What the server holds. Another window's newer answer is shown, not overwritten: the reader decides again.
-  #accept(criterion, current, saved) {
-    this.#revisions.set(criterion, current.revision);
-    if (!saved) this.#wanted.delete(criterion);
-    return [saved ? "saved" : "conflict", current.rating];
+  #accept(answer, queue, current, saved) {
+    this.#revisions.set(key(answer), current.revision);
+    drop(answer);
+    if (!saved) queue.splice(0).forEach(drop);
+    return [saved || answer.item !== this.#item ? "saved" : "conflict", current.rating];
   }
+}
+
+function key({ item, criterion }) {
+  return `${item}/${criterion}`;
+}
+
+// Why the server did not take an answer; what can never be taken is given up.
+async function refused(reply, answer) {
+  const { error } = await reply.json().catch(() => ({}));
+  if (!(reply.status in REFUSED)) drop(answer);
+  return error === "closed" ? "closed" : (REFUSED[reply.status] ?? "not_saved");
 }
 
 // 128 random bits; crypto.randomUUID is not there without HTTPS.

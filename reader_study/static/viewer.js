@@ -1,5 +1,7 @@
 // Original and overlay side by side: window and level, strength of the overlay, zoom and pan of both together.
 
+import { recall, remember, root } from "./session.js";
+
 const MAX_ZOOM = 8;
 const STEP = 1.25;
 const RULERS = [50, 20, 10, 5, 2, 1]; // mm; the longest that takes at most 40 % of a picture's width
@@ -14,7 +16,7 @@ export class Viewer {
   constructor(root) {
     this.#root = root;
     this.#panes = [...root.querySelectorAll(".pane")];
-    for (const name of ["opacity", "window", "level"]) this.#on(name, "input", () => this.#apply());
+    for (const name of ["opacity", "window", "level"]) this.#on(name, "input", () => this.#change());
     for (const preset of root.querySelectorAll(".preset")) {
       preset.addEventListener("click", () => this.#set(+preset.dataset.window, +preset.dataset.level));
     }
@@ -24,9 +26,23 @@ export class Viewer {
     this.#on("reset", "click", () => this.reset());
     this.#on("enlarge", "click", (event) => press(event.currentTarget, root.classList.toggle("large")));
     for (const pane of this.#panes) this.#follow(pane);
+    const { window, level } = recall("view") ?? {}; // of the last item; the rest is the same for every item
+    if (window) [this.#part("window").value, this.#part("level").value] = [window, level];
     this.#apply();
     this.#move(this.#view);
-    this.ready = Promise.all([...root.querySelectorAll("canvas")].map((canvas) => this.#load(canvas)));
+    this.ready = this.#load();
+  }
+
+  // What is before the reader.
+  state() {
+    return {
+      original: this.#root.dataset.original,
+      overlay: this.#root.dataset.overlay,
+      window: +this.#part("window").value,
+      level: +this.#part("level").value,
+      opacity: this.#root.classList.contains("bare") ? 0 : +this.#part("opacity").value,
+      zoom: Math.round(100 * this.#view.scale),
+    };
   }
 
   zoom(steps) {
@@ -41,12 +57,12 @@ export class Viewer {
     button.textContent = hidden ? button.dataset.show : button.dataset.hide;
   }
 
-  // As it was when the item was opened.
+  // As it was when the first item was opened.
   reset() {
     for (const name of ["opacity", "window", "level"]) this.#part(name).value = this.#part(name).defaultValue;
     if (this.#root.classList.contains("bare")) this.toggle();
     this.#move({ scale: 1, x: 0, y: 0 });
-    this.#apply();
+    this.#change();
   }
 
   #part(name) {
@@ -60,19 +76,28 @@ export class Viewer {
   #set(window, level) {
     this.#part("window").value = window;
     this.#part("level").value = level;
+    this.#change();
+  }
+
+  // The reader's own choice of window and level stays for the items to come.
+  #change() {
+    remember("view", { window: this.#part("window").value, level: this.#part("level").value });
     this.#apply();
   }
 
-  async #load(canvas) {
+  // Original and overlay; an error where one of them cannot be had.
+  async #load() {
     const image = new Image();
-    image.src = canvas.dataset.source;
-    await image.decode();
-    canvas.width = image.naturalWidth;
-    canvas.height = image.naturalHeight;
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(image, 0, 0);
-    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    this.#pictures.push({ context, grey: data.filter((_, index) => index % 4 === 0) });
+    image.src = `${root}/image/${this.#root.dataset.original}`;
+    await Promise.all([image.decode(), this.#part("overlay").decode()]);
+    for (const canvas of this.#root.querySelectorAll("canvas")) {
+      canvas.width = image.naturalWidth;
+      canvas.height = image.naturalHeight;
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(image, 0, 0);
+      const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+      this.#pictures.push({ context, grey: data.filter((_, index) => index % 4 === 0) });
+    }
     this.#draw();
   }
 

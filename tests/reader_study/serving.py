@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,10 +42,22 @@ METHODS = {"cycle_am": "CycleAM", "deep_shap": "DeepSHAP", "deep_taylor": "DeepT
 CRITERIA = ["intuitive_validity", "semantic_meaningfulness", "image_quality"]
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
 COORDINATOR_TOKEN = "coordinator-token"
+P = (0.128, 0.931)  # of a benign and a malignant lesion
 
 
 def token(reader: str) -> str:
     return f"token-of-{reader}"
+
+
+def own(page: str) -> dict[str, str]:
+    """The header that says whose page this is, as the pages' programs send it."""
+    return {"X-Reader-Page": re.search(r'data-reader="([0-9a-f]{32})"', page)[1]}
+
+
+def shown(item: Item) -> dict[str, str | int]:
+    """What a reader has before him, as the pages' programs send it."""
+    view = {"window": 1200, "level": -600, "opacity": 60, "zoom": 100}
+    return {"original": item.original, "overlay": item.overlay} | view
 
 
 def make_study(
@@ -63,7 +76,7 @@ def make_study(
             seed = cases.index(case)
             draw_lesion(seed, size).save(folder / IMAGES / original)
             draw_overlay(seed + 7 * list(chosen).index(method), size).save(folder / IMAGES / overlay)
-            items[name] = Item(original, overlay)
+            items[name] = Item(original, overlay, P[seed % 2])
             key_items[name] = KeyItem(case, seed % 2, method, first.get((case, method)) if repeated else None)
             first.setdefault((case, method), name)
             question.append(name)
@@ -190,6 +203,6 @@ class Server:
     def client(self, reader: str) -> Iterator[httpx.Client]:
         """A reader's browser, logged in; he has consented."""
         with httpx.Client(base_url=self.url, headers=HEADERS, timeout=30) as client:
-            client.get(f"/s/{token(reader)}").raise_for_status()
+            client.headers.update(own(client.get(f"/s/{token(reader)}").raise_for_status().text))
             client.post("/consent", json={}).raise_for_status()
             yield client

@@ -105,6 +105,59 @@ def test_pictures_show_the_drawn_case_and_only_correct_ones(folder, home):
         assert ((red > blue) == (item.label == 1)).mean() > 0.9  # maps are positive for the decided class
 
 
+def test_the_decision_is_that_of_the_network_and_of_no_method(folder, home):
+    study, key = opened(folder)
+    shown = dict(np.load(home / "compare" / "images.npz"))
+    p = dict(zip(shown["case_id"].tolist(), shown["p_malignant"].tolist(), strict=True))
+    assert {name: item.p for name, item in study.items.items()} == {
+        name: p[item.case_id] for name, item in key.items.items()
+    }
+
+
+def test_the_size_of_a_picture_tells_nothing(folder):
+    study, _ = opened(folder)
+    for kind in ("original", "overlay"):
+        names = {getattr(item, kind) for item in study.items.values()}
+        assert len({(folder / files.IMAGES / name).stat().st_size for name in names}) == 1
+
+
+def test_a_study_below_a_path_keeps_its_address(tmp_path):
+    write_comparison(tmp_path / "compare")
+    few = ["study.create.benign=1", "study.create.malignant=1", "study.create.repeats=0"]
+    folder = create(configured(tmp_path, "study.create.url=https://host.example/a/study/", *few))
+    assert links.prefix(opened(folder)[0].url) == "/a/study"
+    rows = list(csv.DictReader((folder / files.LINKS).open()))
+    assert all(row["url"] == f"https://host.example/a/study/s/{row['token']}" for row in rows)
+    with pytest.raises(UserError, match="other readers' links lead to https://host"):
+        create(configured(tmp_path, "study.create.add_readers=1"))
+    create(
+        configured(tmp_path, "study.create.add_readers=1", "study.create.url=https://host.example/a/study")
+    )
+    assert list(csv.DictReader((folder / files.LINKS).open()))[-1]["url"].startswith(
+        "https://host.example/a/study/s/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("", ""), ("http://127.0.0.1:8000", ""), ("https://x.org/", ""), ("https://x.org/a/b-1.2/", "/a/b-1.2")],
+)
+def test_prefix(url, path):
+    assert links.prefix(url) == path
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "x.org/a", "ftp://x.org", "https://", "https:///a", "https://x.org/a?b=1", "https://x.org/#a",
+        "https://x.org/a b", "https://x.org//",
+    ],
+)  # fmt: skip
+def test_no_address(url):
+    with pytest.raises(UserError, match="is no address"):
+        links.prefix(url)
+
+
 def test_the_study_is_blind(folder):
     assert study_leaks(folder, *opened(folder)) == []
 
@@ -152,9 +205,21 @@ def shrink(folder, study):
     Image.open(file).resize((32, 32)).save(file)
 
 
+def shorten(folder, study):
+    file = folder / files.IMAGES / next(iter(study.items.values())).overlay
+    Image.open(file).save(file)
+
+
+def doubt(folder, study):
+    name, item = next(iter(study.items.items()))
+    study.items[name] = replace(item, p=0.5)
+
+
 @pytest.mark.parametrize(
     ("change", "leak"),
     [
+        (shorten, "overlay pictures differ in number of bytes"),
+        (doubt, "the explanations of a lesion have different p"),
         (comment, "names lrp"),
         (touch, "different times"),
         (unsort, "not sorted"),

@@ -1,15 +1,17 @@
 """The export: a row for each answer as the analysis takes it, and names of what is missing."""
 
+import json
 from contextlib import closing
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from reader_study.export import answer_table, export, missing_lines
+from reader_study.export import HISTORY, HISTORY_COLUMNS, answer_table, export, missing_lines
 from reader_study.files import ANSWER_COLUMNS, read_answers, read_study
 from reader_study.serve import open_database
 from reader_study.unsealing import is_closed
-from tests.reader_study.serving import CRITERIA, ROOT
+from tests.reader_study.serving import CRITERIA, ROOT, shown
 from utils.config import register
 from utils.errors import UserError
 
@@ -45,6 +47,28 @@ def test_export_of_a_part(cfg, study_dir, capsys):
         "r01: 11 of 18 answers missing, at positions 3 (intuitive_validity, image_quality), 4 (all), 5 (all), 6 (all)",
         "r02: no answer of 18",
     ]
+
+
+def test_the_history_is_exported_with_what_was_shown(cfg, study_dir):
+    study = read_study(study_dir)
+    store = open_database(cfg, study)
+    first = study.readers["r01"].order()[0]
+    seen = shown(study.items[first])
+    store.save("r01", first, CRITERIA[0], 3, 0, "q1", json.dumps(seen))
+    store.save("r01", first, CRITERIA[0], -1, 1, "q2", json.dumps(seen | {"opacity": 0}))
+    store.save("r02", first, CRITERIA[0], 0, 0, "q3")
+    store.close()
+    export(cfg)
+    table = pd.read_csv(study_dir / HISTORY)
+    assert list(table) == HISTORY_COLUMNS
+    assert table[["reader", "rating", "revision"]].to_numpy().tolist() == [
+        ["r01", 3, 1],
+        ["r01", -1, 2],
+        ["r02", 0, 1],
+    ]
+    assert table["opacity"].tolist()[:2] == [60, 0]
+    assert table["overlay"].tolist()[:2] == [seen["overlay"]] * 2
+    assert table.loc[2, ["overlay", "window"]].isna().all()
 
 
 def test_export_of_all(study_dir):

@@ -21,23 +21,25 @@ from reader_study.files import Item, read_study
 from reader_study.links import hashed
 from reader_study.store import COORDINATOR
 from tests.postgres import new_postgres_database
-from tests.reader_study.serving import CRITERIA, ROOT, Server, make_study, token
+from tests.reader_study.serving import CRITERIA, ROOT, Server, make_study, own, shown, token
 from utils.config import register
 from utils.errors import UserError
 
 
-def write_until(server, reader, order, stop, sent, acknowledged):
+def write_until(server, reader, order, items, stop, sent, acknowledged):
     """A reader's browser: one change after the other, each repeated under its request id until it is acknowledged."""
     rng, revisions = random.Random(reader), Counter()
+    first = [(item, CRITERIA[0]) for item in order]  # who has not begun an item does not see the next one
     with server.client(reader) as client:
         while not stop.is_set():
-            key = (rng.choice(order), rng.choice(CRITERIA))
+            key = first.pop(0) if first else (rng.choice(order), rng.choice(CRITERIA))
             content = {
                 "item": key[0],
                 "criterion": key[1],
                 "rating": rng.randint(-4, 4),
                 "seen": revisions[key],
                 "request": secrets.token_hex(16),
+                "shown": shown(items[key[0]]),
             }
             sent.append((reader, content))
             while True:
@@ -76,8 +78,17 @@ def kill_and_count(server, study_dir, rounds):
     sent, acknowledged, kills = [], [], []
     with ThreadPoolExecutor(4) as pool:
         writers = [
-            pool.submit(write_until, server, reader, study.readers[reader].order(), stop, sent, acknowledged)
-            for reader in study.readers
+            pool.submit(
+                write_until,
+                server,
+                name,
+                reader.order(),
+                study.items,
+                stop,
+                sent,
+                acknowledged,
+            )
+            for name, reader in study.readers.items()
         ]
         moments = random.Random(0)
         try:
@@ -153,7 +164,7 @@ def test_twenty_readers_at_once(tmp_path):
                     time.sleep(1)
                     content = {
                         "item": item, "criterion": criterion, "rating": position - 4, "seen": 0,
-                        "request": secrets.token_hex(16),
+                        "request": secrets.token_hex(16), "shown": shown(picture),
                     }  # fmt: skip
                     timed("answer", client.post, "/answer", json=content)
 
@@ -188,7 +199,9 @@ def test_restart_keeps_logins_and_a_revoked_link_is_dead_at_once(server, study_d
         assert first.get(f"/s/{token('r01')}").status_code == 403
         assert second.get("/rate/1").status_code == 200
         link = change("study.serve.renew=r01").split("ADDRESS")[1].split()[0]
-        assert first.get(link).status_code == 200
+        reply = first.get(link)
+        assert reply.status_code == 200
+        first.headers.update(own(reply.text))
         assert first.get("/rate/1").status_code == 200
     with pytest.raises(UserError, match="there are r01, r02"):
         change("study.serve.revoke=r99")

@@ -3,18 +3,21 @@
 import json
 import logging
 import re
+from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from reader_study import server
 from reader_study.blind import find_leaks
-from reader_study.files import IMAGES, KEY, read_key, read_study
+from reader_study.files import IMAGES, KEY, Item, read_key, read_study
 from reader_study.links import hashed
 from reader_study.server import Throttle, build_app, fill, place
 from reader_study.sheet import Sheet
 from reader_study.store import COORDINATOR, open_store
-from tests.reader_study.serving import COORDINATOR_TOKEN, CRITERIA, HEADERS, METHODS, token
+from tests.reader_study.serving import COORDINATOR_TOKEN, CRITERIA, HEADERS, METHODS, own, shown, token
 
 
 @pytest.fixture
@@ -33,14 +36,28 @@ def site(study_dir, tmp_path):
 def browser(app, reader=None, consent=True, **options):
     client = TestClient(app, headers=HEADERS, follow_redirects=False, **options)
     if reader:
-        assert client.get(f"/s/{token(reader)}").status_code == 200
+        log_in(client, reader)
         if consent:
             assert client.post("/consent", json={}).status_code == 200
     return client
 
 
-def send(client, item, criterion=CRITERIA[0], rating=2, seen=0, request="0" * 32, **changes):
+def log_in(client, reader):
+    """Open a reader's link; what the client sends from now on comes from his pages."""
+    reply = client.get(f"/s/{token(reader)}")
+    assert reply.status_code == 200
+    client.headers.update(own(reply.text))
+
+
+def answered(app, item, criterion=CRITERIA[0], rating=2, seen=0, request="0" * 32):
+    pictures = app.state.site.study.items.get(item, Item("", ""))
     content = {"item": item, "criterion": criterion, "rating": rating, "seen": seen, "request": request}
+    return content | {"shown": shown(pictures)}
+
+
+def send(client, item, *arguments, **options):
+    changes = {name: options.pop(name) for name in ("more", "shown") if name in options}
+    content = answered(client.app, item, *arguments, **options)
     return client.post("/answer", json=content | changes)
 
 
@@ -77,6 +94,15 @@ def test_wrong_links_are_refused_and_slowed_down(site):
         assert client.get("/s/guess").status_code == 404
     assert client.get("/s/guess").status_code == 429
     assert "set-cookie" not in client.get("/s/guess").headers
+
+
+def test_wrong_links_lock_out_no_right_one_from_the_same_address(site):
+    client = browser(site)
+    for _ in range(server.WRONG_TOKENS_PER_MINUTE + 5):
+        client.get("/s/guess")
+    reply = client.get(f"/s/{token('r01')}")
+    assert (reply.status_code, "set-cookie" in reply.headers) == (200, True)
+    assert client.get("/s/guess").status_code == 429
 
 
 def test_the_throttle_forgets_after_a_minute():
@@ -117,7 +143,7 @@ def test_a_reader_resumes_goes_back_and_finishes(site):
     assert client.get("/").headers["location"] == "/finish"
     assert client.get("/thanks").status_code == 200
     assert client.get("/rate/1").status_code == 401  # at a shared screen nobody goes on in the reader's name
-    client.get(f"/s/{token('r01')}")
+    log_in(client, "r01")
     assert client.get("/rate/1").status_code == 200
 
 
@@ -154,6 +180,151 @@ def test_the_future_is_closed(site):
     send(client, items[0])
     assert client.get("/rate/2").status_code == 200  # one answer is missing before: no harm
     assert client.get("/rate/3").headers["location"] == "/"
+    assert send(client, items[1], request="1" * 32).status_code == 200
+
+
+def test_no_answer_is_taken_to_what_is_to_come(site):
+    client, items = browser(site, "r01"), order(site, "r01")
+    assert send(client, items[1]).status_code == 422
+    assert site.state.site.store.all_answers() == []
+    send(client, items[0])
+    assert send(client, items[2], request="1" * 32).status_code == 422
+    assert set(site.state.site.store.answers("r01")) == {(items[0], CRITERIA[0])}
+
+
+def test_a_page_of_one_reader_saves_nothing_for_another_in_the_same_browser(site):
+    fill_in(browser(site, "r02"), site, "r02", 5)  # r01's first item is the last of r02, and can be rated now
+    tablet, store = browser(site, "r01"), site.state.site.store
+    first, page = order(site, "r01")[0], own(tablet.get("/rate/1").text)
+    before = store.all_answers(), store.progress()
+    log_in(tablet, "r02")  # in another tab
+    assert own(tablet.get("/rate/6").text) != page
+    for headers in (page, {"X-Reader-Page": ""}):
+        for path, body in [
+            ("/answer", answered(site, first, rating=-4)), ("/consent", {}), ("/language", {"language": "de"}),
+        ]:  # fmt: skip
+            reply = tablet.post(path, json=body, headers=headers)
+            assert (reply.status_code, reply.json()["error"]) == (412, "this page belongs to another session")
+    assert (store.all_answers(), store.progress()) == before
+    log_in(tablet, "r01")
+    assert tablet.post("/answer", json=answered(site, first, rating=-4), headers=page).status_code == 200
+    assert store.answers("r01")[first, CRITERIA[0]].rating == -4
+    assert (first, CRITERIA[0]) not in store.answers("r02")
+
+
+@pytest.mark.parametrize("path", ["/declined", "/thanks"])
+def test_a_page_of_one_reader_ends_no_session_of_another(site, path):
+    tablet = browser(site, "r01")
+    fill_in(tablet, site, "r01")
+    page = "/consent" if path == "/declined" else "/finish"
+    leave = re.search(rf'href="({path}\?page=\w+)"', tablet.get(page).text)[1]
+    log_in(tablet, "r02")
+    tablet.post("/consent", json={})
+    reply = tablet.get(leave)
+    assert (reply.status_code, "belongs to another session" in reply.text) == (412, True)
+    assert tablet.get("/rate/1").status_code == 200
+    log_in(tablet, "r01")
+    assert tablet.get(leave).status_code == 200
+    assert tablet.get("/rate/1").status_code == 401
+
+
+def test_an_answer_says_what_was_shown_and_it_is_kept(site):
+    client, item = browser(site, "r01"), order(site, "r01")[0]
+    seen = shown(site.state.site.study.items[item])
+    for wrong in [
+        {},
+        {**seen, "overlay": seen["original"]},
+        {**seen, "opacity": 101},
+        {**seen, "more": 1},
+        None,
+    ]:
+        assert send(client, item, shown=wrong).status_code == 422
+    assert send(client, item, shown=seen | {"opacity": 0, "level": -300}).status_code == 200
+    line = site.state.site.store.history()[0]
+    assert (line["item"], line["rating"]) == (item, 2)
+    assert json.loads(line["shown"]) == seen | {"opacity": 0, "level": -300}
+
+
+def test_the_decision_of_the_network_is_shown_and_alike_for_all_explanations_of_a_lesion(site):
+    client, study = browser(site, "r01"), site.state.site.study
+    fill_in(client, site, "r01")
+    for number, question in enumerate(study.readers["r01"].questions):
+        pages = [client.get(f"/rate/{2 * number + k}").text for k in (1, 2)]
+        lines = {re.search(r'class="decision">([^<]*)<', page)[1] for page in pages}
+        wanted = "malignant (p = 93 %)" if study.items[question[0]].p > 0.5 else "benign (p = 87 %)"
+        assert lines == {f"Decision of the network: {wanted}"}
+    client.post("/language", json={"language": "de"})
+    assert "Entscheidung des Netzes: gutartig (p = 87 %)" in client.get("/rate/1").text
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (0.5, ("malignant", "= 50 %")), (0.499, ("benign", "= 50 %")), (0.128, ("benign", "= 87 %")),
+        (0.99, ("malignant", "= 99 %")), (0.9999, ("malignant", "> 99 %")), (0.0, ("benign", "> 99 %")),
+    ],
+)  # fmt: skip
+def test_decision_by_hand(p, expected):
+    assert tuple(server.decision(p).values()) == expected
+
+
+def test_the_legend_is_true_of_evidence_and_of_brightness(site):
+    """Red is evidence for malignant in most methods, and brighter where malignant in one; no page tells which."""
+    page = browser(site, "r01").get("/rate/1").text
+    red, blue = (re.search(rf'class="{one}">([^<]*)<', page)[1] for one in ("red", "blue"))
+    assert red == "Red: speaks for malignant, or brighter if malignant"
+    assert blue == "Blue: speaks for benign, or darker if malignant"
+
+
+def test_no_size_and_no_header_tells_the_pictures_of_a_kind_apart(site, study_dir):
+    client, study = browser(site, "r01"), site.state.site.study
+    kinds = [{getattr(item, kind) for item in study.items.values()} for kind in ("original", "overlay")]
+    assert all(len({(study_dir / IMAGES / name).stat().st_size for name in names}) > 1 for names in kinds)
+    for names in kinds:
+        served = {name: client.get(f"/image/{name}") for name in names}
+        assert len({len(reply.content) for reply in served.values()}) == 1
+        assert len({str(sorted(reply.headers.items())) for reply in served.values()}) == 1
+        assert "no-transform" in next(iter(served.values())).headers["cache-control"]
+        for name, reply in served.items():
+            again, stored = Image.open(BytesIO(reply.content)), Image.open(study_dir / IMAGES / name)
+            assert again.tobytes() == stored.tobytes()
+
+
+@pytest.fixture
+def below(site):
+    """The same study at https://host/a/study."""
+    study = replace(site.state.site.study, url="https://host/a/study/")
+    return build_app(study, site.state.site.store, site.state.site.images)
+
+
+@pytest.mark.parametrize("cut", ["", "/a/study"])
+def test_a_study_below_a_path(below, cut):
+    """Whether the proxy hands the path on (cut "") or takes it off, all addresses and the cookie have it."""
+    client = TestClient(below, base_url="https://host", headers=HEADERS, follow_redirects=False)
+
+    def get(path):
+        assert path.startswith("/a/study")
+        return client.get(path.removeprefix(cut) or "/", headers={"Cookie": "; ".join(cookies)})
+
+    cookies = []
+    reply = get(f"/a/study/s/{token('r01')}")
+    assert "Path=/a/study" in reply.headers["set-cookie"].split("; ")
+    cookies.append(reply.headers["set-cookie"].split(";")[0])
+    assert 'data-target="/a/study/"' in reply.text
+    headers = own(reply.text) | {"Cookie": cookies[0]}
+    assert (
+        get("/a/study").headers["location"] == get("/a/study/").headers["location"] == "/a/study/introduction"
+    )
+    assert client.post("/a/study/consent".removeprefix(cut), json={}, headers=headers).status_code == 200
+    assert get("/a/study/").headers["location"] == "/a/study/rate/1"
+    for path in ["introduction", "consent", "rate/1", "finish"]:
+        page = get(f"/a/study/{path}").text
+        found = re.findall(r'(?:src|href|data-\w+)="(/[^"]*)"', page)
+        assert found
+        assert all(one.startswith("/a/study/") for one in found)
+        for one in found:
+            if "/static/" in one or "/image/" in one:
+                assert get(one).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -204,7 +375,7 @@ def test_a_stale_window_gets_the_newer_answer(site):
 )
 def test_requests_of_other_sites_are_refused(site, headers):
     client, item = browser(site, "r01"), order(site, "r01")[0]
-    content = {"item": item, "criterion": CRITERIA[0], "rating": 1, "seen": 0, "request": "0" * 32}
+    content = answered(site, item)
     for path, body in [("/answer", content), ("/language", {"language": "de"}), ("/consent", {})]:
         assert client.post(path, content=json.dumps(body), headers=headers).status_code == 403
     own = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
@@ -214,7 +385,7 @@ def test_requests_of_other_sites_are_refused(site, headers):
 def test_readers_and_coordinator_are_kept_apart(site):
     first, coordinator = browser(site, "r01"), browser(site)
     fill_in(first, site, "r01", 1)
-    coordinator.get(f"/c/{COORDINATOR_TOKEN}")
+    coordinator.headers.update(own(coordinator.get(f"/c/{COORDINATOR_TOKEN}").text))
     assert coordinator.get("/").headers["location"] == "/progress"
     page = coordinator.get("/progress").text
     assert "3 of 18" in page
@@ -272,7 +443,7 @@ def test_a_database_that_fails_is_no_lost_answer(site, monkeypatch):
     assert send(client, order(site, "r01")[0]).status_code == 503  # upon which the browser tries again
 
 
-def failing(*_):
+def failing(*_, **__):
     raise server.SQLAlchemyError("gone")
 
 
@@ -294,7 +465,8 @@ def test_the_blind_holds_in_every_byte_that_a_reader_can_fetch(site, study_dir):
             client.get("/nothing"),
         ]
         text = "".join(str(page.headers) + page.text for page in pages)
-        paths = set(re.findall(r'(?:src|href|data-source)="(/[^"]+)"', text))
+        paths = set(re.findall(r'(?:src|href)="(/[^"]+)"', text))
+        paths |= {f"/image/{name}" for name in re.findall(r'data-original="([^"]+)"', text)}
         served = [client.get(path) for path in paths if path.startswith(("/static/", "/image/"))]
         assert sum(reply.headers["content-type"] == "image/png" for reply in served) >= 2
         assert not [leak for reply in (*pages, *served) for leak in find_leaks(reply.content, key)]

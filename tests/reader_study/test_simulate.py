@@ -1,6 +1,8 @@
 """Synthetic answers: a study's own items in the readers' own order, marked, and never in the place of real ones."""
 
+import hashlib
 import json
+import sqlite3
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,9 @@ from reader_study import files, paper
 from reader_study.readers import Ability
 from reader_study.rehearsal import answer, make_up, readers_model
 from reader_study.simulate import simulate
+from reader_study.visits import visit
 from tests.helpers import composed
+from tests.reader_study.serving import make_study, serving, token
 from utils.errors import UserError
 
 METHODS, CRITERIA = list(paper.METHODS), list(paper.CRITERIA)
@@ -155,11 +159,17 @@ class Recorder(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Set-Cookie", f"session={self.path.rsplit('/', 1)[1]}; Path=/")
         self.end_headers()
+        self.wfile.write(f'<body data-reader="{self.owner(self.path)}">'.encode())
+
+    @staticmethod
+    def owner(text):
+        return hashlib.md5(text[-3:].encode()).hexdigest()
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, self.headers["Cookie"], self.headers["X-Reader-Study"], body))
-        self.send_response(self.server.status)
+        own = self.headers["X-Reader-Page"] == self.owner(self.headers["Cookie"])
+        self.send_response(self.server.status if own else 412)
         self.end_headers()
 
     def log_message(self, *_):
@@ -199,9 +209,37 @@ def test_answers_go_to_a_server(tmp_path, server):
     assert [body["item"] for body in bodies[::3]] == study.readers["r01"].order()
     assert len({body["request"] for body in bodies}) == len(bodies)
     assert all(-4 <= body["rating"] <= 4 for body in bodies)
+    assert all(body["shown"]["overlay"] == study.items[body["item"]].overlay for body in bodies)
     server.status = 403
     with pytest.raises(UserError, match="refused or did not answer"):
         simulate(config(tmp_path, url))
+
+
+def test_a_real_server_takes_a_synthetic_readers_answers(tmp_path):
+    folder = tmp_path / "study"
+    study = make_study(folder)
+    asked = [(item, criterion) for item in study.readers["r02"].order() for criterion in study.criteria]
+    rows = pd.DataFrame(asked, columns=["item", "criterion"]).assign(
+        rating=[n % 9 - 4 for n in range(len(asked))]
+    )
+    with serving(folder) as url:
+        visit(study, url, token("r02"), rows)
+    stored = sqlite3.connect(folder / "answers.db").execute(
+        "select reader, item, criterion, rating from answers"
+    )
+    assert sorted(stored) == sorted(("r02", *row) for row in rows.itertuples(index=False, name=None))
+
+
+def test_a_reader_who_leaves_a_picture_out_gets_no_further_on_a_server(tmp_path, server):
+    folder = tmp_path / "studies" / "study"
+    study, key = make_up(2, 1, 1, 0)
+    files.write_key(folder, key)
+    files.write_study(folder, study)
+    write_links(folder, study.readers)
+    url = f"study.simulate.url=http://127.0.0.1:{server.server_port}"
+    with pytest.raises(UserError, match="leaves a whole picture out"):
+        simulate(config(tmp_path, url, "study.simulate.missing=0.8"))
+    assert server.seen == []
 
 
 def test_no_study_is_made_up_for_a_server(tmp_path, server):

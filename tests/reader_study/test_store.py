@@ -38,6 +38,35 @@ def test_an_answer_and_its_changes(store):
     ]  # fmt: skip
 
 
+def test_the_history_holds_what_was_shown(store):
+    store.save("r01", "i1", "c1", 3, 0, "q1", '{"opacity": 60}')
+    store.save("r02", "i1", "c1", 3, 0, "q1")
+    store.save("r01", "i1", "c1", -4, 1, "q2", '{"opacity": 0}')
+    found = [(line["reader"], line["rating"], line["shown"]) for line in store.history()]
+    assert found == [("r01", 3, '{"opacity": 60}'), ("r02", 3, ""), ("r01", -4, '{"opacity": 0}')]
+
+
+def test_a_database_from_before_that_was_noted_is_taken(database):
+    older = open_store(database, "s1", "seal", READERS)
+    older.save("r01", "i1", "c1", 3, 0, "q1")
+    stores.SHOWN.drop(older.engine)
+    older.close()
+    opened = open_store(database, "s1", "seal", READERS)
+    opened.save("r01", "i1", "c1", 2, 1, "q2", "{}")
+    assert [(line["rating"], line["shown"]) for line in opened.history()] == [(3, None), (2, "{}")]
+    opened.close()
+
+
+def test_a_wrong_link_does_not_wait_for_a_writer(tmp_path):
+    """Nor does it keep one waiting: it is looked up, and nothing is written."""
+    opened = open_store(f"sqlite:///{tmp_path / 'answers.db'}", "s1", "seal", READERS)
+    with sqlite3.connect(tmp_path / "answers.db", isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert opened.log_in("guess") is None
+        writer.execute("ROLLBACK")
+    opened.close()
+
+
 def test_a_replayed_request_has_one_effect(store):
     store.save("r01", "i1", "c1", 3, 0, "q1")
     store.save("r01", "i1", "c1", 2, 1, "q2")
