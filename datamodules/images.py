@@ -1,7 +1,7 @@
 """Reading one axial slice of an image file in Hounsfield units, and cutting the window out of it.
 
-Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow, NPY by
-numpy without pickled objects. Volumes with an orientation are turned to rows front to back, columns right to
+Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow (JPEG, TIFF
+and BMP likewise), NPY by numpy without pickled objects. Volumes with an orientation are turned to rows front to back, columns right to
 left, slices feet up.
 """
 
@@ -16,13 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
+from PIL import Image, ImageSequence
 from scipy.ndimage import map_coordinates
 
 from datamodules.contract import HU_MAX, HU_MIN, IMAGE_SIZE
+from datamodules.headers import states_spacing
 from utils.errors import UserError
 
 HU_LOWEST, HU_HIGHEST = -32768.0, 65535.0  # metal and scanners' padding included
+PADDING = -1500.0  # HU: what is below is no tissue but a scanner's mark for "outside of the picture"
+FLAT = 20.0  # HU: noise alone spans more, so values that all lie this near to 0 have another unit
+SHARE = 0.1  # of the range of 16 bits: pictures that use less were not scaled to it
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,15 @@ def read_image(
 ) -> Plane:
     """A slice in Hounsfield units: slice `index` counted from 0, or the central one of a volume.
 
-    hu_range: what 0 and the largest value of 8-bit data (of PNG: 8 or 16 bit) stand for. Raises UserError
-    where the file cannot be read, has no such slice, holds NaN, or cannot be Hounsfield units.
+    hu_range: what 0 and the largest value of 8-bit data (of pictures such as PNG: 8 or 16 bit) stand for. Raises
+    UserError where the file cannot be read, has no such slice, holds NaN, or cannot be Hounsfield units.
     """
     pixels, spacing = _read(path, index)
     _check_finite(path, pixels)
-    if pixels.dtype == np.uint8 or path.suffix.lower() == ".png":
+    if pixels.dtype == np.uint8 or (pixels.dtype.kind == "u" and path.suffix.lower() in PICTURES):
         low, high = hu_range
         share = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        _check_range(path, pixels, high - low)
         return Plane(low + share * (high - low), spacing)
     _check_hounsfield(path, pixels)
     return Plane(pixels.astype(np.float32), spacing)
@@ -92,7 +98,8 @@ def equivalent_diameter_mm(mask: np.ndarray, spacing: tuple[float, float]) -> fl
 
 def _read(path: Path, index: int | None) -> tuple[np.ndarray, tuple[float, float] | None]:
     """Raw values of the slice, and its spacing."""
-    reader = {".png": _read_png, ".npy": _read_npy}.get(path.suffix.lower(), _read_itk)
+    suffix = path.suffix.lower()
+    reader = _read_picture if suffix in PICTURES else _read_npy if suffix == ".npy" else _read_itk
     try:
         array, spacing = reader(path)
     except UserError:
@@ -118,18 +125,24 @@ def _slice(path: Path, array: np.ndarray, index: int | None) -> np.ndarray:
     return array[index]
 
 
-def _read_png(path: Path) -> tuple[np.ndarray, None]:
+def _read_picture(path: Path) -> tuple[np.ndarray, None]:
+    """A picture, or all pages of a TIFF. The dots per inch that it may name are those of a print."""
     with Image.open(path) as image:
-        if image.mode not in ("1", "L", "I;16"):
-            raise UserError(f"{path} is a PNG of kind {image.mode}; save it as 8 or 16 bit greyscale")
-        return np.asarray(image.convert("L") if image.mode == "1" else image), None
+        pages = [_page(path, page) for page in ImageSequence.Iterator(image)]
+    return pages[0] if len(pages) == 1 else np.stack(pages), None
+
+
+def _page(path: Path, page: Image.Image) -> np.ndarray:
+    if page.mode not in ("1", "L", "I;16", "I;16B", "I", "F"):
+        raise UserError(f"{path} is a picture of kind {page.mode}; save it as 8 or 16 bit greyscale")
+    return np.array(page.convert("L") if page.mode == "1" else page)
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, None]:
     return np.load(path, allow_pickle=False), None
 
 
-def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
+def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _check_nifti_length(path)
     image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
@@ -140,7 +153,8 @@ def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
         )
     if dimensions == 3:
         image = sitk.DICOMOrient(image, "LPS")
-    return sitk.GetArrayFromImage(image), (image.GetSpacing()[1], image.GetSpacing()[0])
+    spacing = image.GetSpacing()
+    return sitk.GetArrayFromImage(image), spacing[1::-1] if states_spacing(path, spacing) else None
 
 
 def _check_nifti_length(path: Path) -> None:
@@ -173,15 +187,34 @@ def _check_finite(path: Path, pixels: np.ndarray) -> None:
         )
 
 
+def _check_range(path: Path, pixels: np.ndarray, width: float) -> None:
+    """Raise UserError where pixels that ought to fill their range, `width` HU, use next to nothing of it."""
+    low, high = int(pixels.min()), int(pixels.max())
+    if high <= 1:
+        raise UserError(f"{path} has no value above {high} of 255; is it a mask? Scale images to 0 to 255")
+    if pixels.dtype == np.uint8:
+        return
+    used = (
+        np.ptp(pixels[pixels > 0]) / np.iinfo(pixels.dtype).max
+    )  # 0 may mark what is outside of the picture
+    if used < SHARE and used * width < SHARE * (HU_MAX - HU_MIN):
+        offset = 32768 if high >= 16384 else 1024
+        raise UserError(
+            f"{path} uses {low} to {high} of 0 to 65535 only; if these are HU + {offset}, set "
+            f"data.hu_range=[{-offset}, {65535 - offset}]"
+        )
+
+
 def _check_hounsfield(path: Path, pixels: np.ndarray) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     if low < HU_LOWEST or high > HU_HIGHEST:
         raise UserError(f"{path} has values from {low:g} to {high:g}; save Hounsfield units")
-    if low >= 0.0 and high <= 1.0:
+    if -FLAT <= low and high <= FLAT:
         raise UserError(
             f"{path} has values from {low:g} to {high:g}, scaled already; save Hounsfield units, or 8 bit"
         )
-    if low >= 0.0:
+    tissue = pixels[pixels > PADDING]
+    if not len(tissue) or tissue.min() >= 0:
         raise UserError(
-            f"{path} has no value below 0 ({low:g} to {high:g}); save Hounsfield units (air: -1000), or 8 bit"
+            f"{path} has no value below 0, padding aside ({low:g} to {high:g}); save Hounsfield units (air: -1000), or 8 bit"
         )

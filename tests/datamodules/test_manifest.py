@@ -28,7 +28,7 @@ def folder(tmp_path):
     records = []
     for number in range(24):
         shape = disc(4 + number % 9)
-        np.save(tmp_path / f"i{number}.npy", (-900 + 1000 * shape.astype(int)).astype(np.int16))
+        np.save(tmp_path / f"i{number}.npy", (-900 + 1000 * shape.astype(int) + number // 9).astype(np.int16))
         np.save(tmp_path / f"m{number}.npy", shape)
         records.append(
             {
