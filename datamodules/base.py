@@ -279,8 +279,8 @@ def warn_of_copies(parts: dict[str, Cases]) -> None:
             count = sum(len(found[second][pixels]) for pixels in shared)
             one, other = min((found[first][pixels][0], found[second][pixels][0]) for pixels in shared)
             warnings.warn(
-                f"images of the {second} part that the {first} part holds too, pixel for pixel: {count} (as {other}, there "
-                f"{one}); drop the copies, or give them one patient_id",
+                f"images of the {second} part that the {first} part holds too, pixel for pixel: {count} "
+                f"(as {other}, there {one}); drop the copies, or give them one patient_id",
                 stacklevel=2,
             )
 

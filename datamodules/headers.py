@@ -50,7 +50,7 @@ def states_spacing(path: Path, spacing: tuple[float, ...]) -> bool:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files beside a header that hold its pixels, as the `.raw` of an `.mhd`; none for a file that holds its own."""
+    """The files beside a header that hold its pixels, as the `.raw` of an `.mhd`; none where it holds them itself."""
     name = path.name.lower()
     if name.endswith((".mhd", ".mha", ".nhdr", ".nrrd")):
         return [Path(found) for found in _named_files(path) if os.path.isfile(found)]

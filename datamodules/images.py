@@ -1,8 +1,8 @@
 """Reading one axial slice of an image file in Hounsfield units, and cutting the window out of it.
 
 Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow (JPEG, TIFF
-and BMP likewise), NPY by numpy without pickled objects. Volumes with an orientation are turned to rows front to back, columns right to
-left, slices feet up.
+and BMP likewise), NPY by numpy without pickled objects. Volumes with an orientation are turned to rows front to
+back, columns right to left, slices feet up.
 """
 
 from __future__ import annotations
@@ -209,12 +209,13 @@ def _check_hounsfield(path: Path, pixels: np.ndarray) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     if low < HU_LOWEST or high > HU_HIGHEST:
         raise UserError(f"{path} has values from {low:g} to {high:g}; save Hounsfield units")
-    if -FLAT <= low and high <= FLAT:
+    if max(-low, high) <= FLAT:
         raise UserError(
             f"{path} has values from {low:g} to {high:g}, scaled already; save Hounsfield units, or 8 bit"
         )
     tissue = pixels[pixels > PADDING]
     if not len(tissue) or tissue.min() >= 0:
         raise UserError(
-            f"{path} has no value below 0, padding aside ({low:g} to {high:g}); save Hounsfield units (air: -1000), or 8 bit"
+            f"{path} has no value below 0, padding aside ({low:g} to {high:g}); save Hounsfield units "
+            "(air: -1000), or 8 bit"
         )
