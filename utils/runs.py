@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from utils.errors import UserError
 from utils.files import copy_atomically, write_atomically
-from utils.identity import key
+from utils.identity import loose_key
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -143,7 +143,7 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
     The patients of the run `start`, whose weights this one begins with, count as seen too.
     """
     trained = [*data.train_cases.patient_id, *data.val_cases.patient_id]
-    seen = set(_digests([*trained, *map(key, trained)])) | _seen(start)
+    seen = set(_digests([*trained, *map(loose_key, trained)])) | _seen(start)
     facts = {
         "fingerprint": data.fingerprint,
         "seen": sorted(seen),
@@ -155,7 +155,9 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
     """Raise UserError where patients that are to be tested trained or validated the run."""
     seen = _seen(run_dir)
-    leaked = [one for one in set(data.test_cases.patient_id) if seen.intersection(_digests([one, key(one)]))]
+    leaked = [
+        one for one in set(data.test_cases.patient_id) if seen.intersection(_digests([one, loose_key(one)]))
+    ]
     if leaked:
         raise UserError(
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "

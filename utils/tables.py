@@ -72,6 +72,7 @@ def _separator(text: str) -> str:
 
 def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     """(number of its last line, cells) of each record, the line `sep=` left out."""
+    text = re.sub(rf'" +(?=[{separator}\r\n]|$)', '"', text)  # blanks behind a quoted cell
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
@@ -79,15 +80,16 @@ def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]
         records = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise UserError(f"{_no_table(path)} (line {reader.line_num}: {error}); mend it") from error
-    return records[1:] if records and records[0][1][:1] == ["sep="] else records
+    names_separator = records and records[0][1] in (["sep=", ""], [f"sep={separator}"])
+    return records[1:] if names_separator else records
 
 
 def _names(path: Path, header: list[str], columns: Sequence[str]) -> list[str]:
     """The columns' names, as the program spells them where it knows them."""
     while header[-1] == "":
         header = header[:-1]
-    plain = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header]
-    names = [one if one in columns else name for one, name in zip(plain, header, strict=True)]
+    known = {name.casefold(): name for name in columns}
+    names = [known.get(re.sub(r"[\s-]+", "_", name.casefold()), name) for name in header]
     twice = [name for name in columns if names.count(name) > 1]
     if twice:
         raise UserError(f"the table {path} has two columns {twice[0]}; drop or rename one")
