@@ -19,13 +19,23 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.augmentation import augment
 from datamodules.cases import Cases
-from datamodules.contract import BENIGN, HU_MAX, HU_MIN, IMAGE_SIZE, LABEL_NAMES, MALIGNANT, check_batch
+from datamodules.contract import (
+    BENIGN,
+    HU_MAX,
+    HU_MIN,
+    IMAGE_SIZE,
+    LABEL_NAMES,
+    MALIGNANT,
+    check_batch,
+    scale_hu,
+)
 from datamodules.splits import Split, check_labels, check_no_leak, split, stratified_subset
 from utils.errors import UserError
 from utils.identity import check_spellings
 
 SampleKey = tuple[int, int]  # (epoch, index of the case)
 CONTRAST = 0.1  # of [0, 1], 140 HU: in a window that spans less there is no lung beside tissue
+LUNG = float(scale_hu(np.array(-500.0)))  # and what is darker than this
 
 
 class EvaluationSamples(Dataset):
@@ -121,7 +131,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
 
     After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
     describe(). Raises UserError for a class without cases in the training or validation part, for a patient in
-    two parts, and for ids that differ in spelling only. Warns of the same image in two parts, and of flat ones.
+    two parts, and for ids that differ in spelling only. Warns of the same image in two parts and of wrong units.
     """
 
     def __init__(
@@ -192,7 +202,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         self.train_cases, self.val_cases, self.test_cases = (self._prepared.select(part) for part in parts)
         self.cases = self._prepared.select(np.sort(np.concatenate(parts)))
         warn_of_copies(self._parts())
-        warn_of_flat(self.cases)
+        warn_of_units(self.cases)
         if self.shuffle_labels:
             self.train_cases, self.val_cases = map(self._shuffled, (self.train_cases, self.val_cases))
         self._check_parts()
@@ -299,17 +309,24 @@ def _windows(cases: Cases) -> np.ndarray:
     return cases.image[:, centre, centre]
 
 
-def warn_of_flat(cases: Cases) -> None:
-    """Warn of windows with next to no contrast: of values in another unit, or of a place beside the lung."""
-    spans = np.ptp(_windows(cases), axis=(1, 2))
+def warn_of_units(cases: Cases) -> None:
+    """Warn of windows with next to no contrast, and of a set without lung: of values in another unit, or of centres
+    beside the lesions.
+    """
+    windows = _windows(cases)
+    spans, darkest = np.ptp(windows, axis=(1, 2)), float(windows.min())
     flat = np.flatnonzero(spans < CONTRAST)
+    mend = "check their units, data.hu_range and centres"
     if len(flat):
         first = flat[spans[flat].argmin()]
         warnings.warn(
             f"images with next to no contrast: {len(flat)} of {len(cases)} (as {cases.case_id[first]}, which spans "
-            f"{spans[first] * (HU_MAX - HU_MIN):.0f} HU); check their units, data.hu_range and centres",
+            f"{spans[first] * (HU_MAX - HU_MIN):.0f} HU); {mend}",
             stacklevel=2,
         )
+    if darkest > LUNG:
+        hu = HU_MIN + darkest * (HU_MAX - HU_MIN)
+        warnings.warn(f"no image holds lung or air (the darkest pixel has {hu:.0f} HU); {mend}", stacklevel=2)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,9 @@ Columns: image and label (0 or benign, 1 or malignant, empty for unknown); where
 case_id, split (train, val, test), slice (counted from 0, feet up), spacing_mm, diameter_mm, centre_row and
 centre_col (in pixels; default the middle of the image). Other columns are ignored. Paths are relative to the
 CSV's folder and stay inside it; a file elsewhere is named by its absolute path.
+
+Ids that differ in spelling only, as 0001 and 1, are refused: nobody can know whether they mean one patient. What
+spreadsheets make of a table (`utils.tables`) is read right or refused.
 """
 
 from __future__ import annotations
@@ -76,8 +79,8 @@ class ManifestDataModule(NoduleDataModule):
     csv: path or list of paths; test_csv: the same, all of whose rows are the test part. Without it the column
     `split` decides, and without that the split is drawn as for every source. Where only the test part is
     given, validation patients are drawn from the rest.
-    hu_range: Hounsfield units of the lowest and highest value of 8-bit images; spacing_mm: pixel size where
-    neither the row nor the file gives one (the row goes before the file).
+    hu_range: Hounsfield units of the lowest and highest value of 8-bit images, and of pictures of 16 bit;
+    spacing_mm: pixel size where neither the row nor the file gives one (the row goes before the file).
     Further arguments as in NoduleDataModule. Raises UserError, one line, for anything wrong in the tables or
     files.
     """

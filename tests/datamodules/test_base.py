@@ -354,6 +354,17 @@ def test_windows_without_contrast_are_counted(recwarn):
     assert message.startswith("images with next to no contrast: 2 of 80 (as case003, which spans 0 HU)")
 
 
+def test_a_set_without_lung_is_pointed_out(recwarn):
+    cases = make_cases()
+    cases.image[:] = 0.5 + 0.3 * cases.image
+    ready(cases)
+    (message,) = said(recwarn, "lung")
+    assert "darkest pixel has -2" in message
+    cases.image[5, RIM + 3, RIM + 3] = 0.1
+    ready(cases)
+    assert len(said(recwarn, "lung")) == 1
+
+
 @pytest.mark.parametrize("column", ["case_id", "patient_id"])
 def test_every_source_is_refused_where_two_ids_differ_in_spelling_only(column):
     cases = make_cases()
