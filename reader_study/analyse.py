@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,9 +11,10 @@ from evaluation.report import write_report
 from evaluation.results import write_text
 from reader_study import words
 from reader_study.analysis import Analysis, analysis, frames
-from reader_study.files import ANSWERS, KEY, read_answers, read_key, read_study
+from reader_study.files import ANSWERS, KEY, read_answers, read_study
 from reader_study.ratings import Ratings, from_csv, from_study
 from reader_study.study_report import report
+from reader_study.unsealing import open_key
 
 
 def analyse(cfg: DictConfig) -> Path:
@@ -22,7 +24,8 @@ def analyse(cfg: DictConfig) -> Path:
     one = analysis(ratings, resamples=options.resamples, seed=cfg.seed)
     notes = {
         "Ratings": str(source),
-        "Intervals": f"95 %, {options.resamples} resamples of readers, seed {cfg.seed}",
+        "Intervals": "95 %, t over readers; of differences also with readers and lesions both random",
+        "Intervals of the paper's kind": f"{options.resamples} resamples of answers, seed {cfg.seed}",
         "Data": "simulated" if ratings.simulated else "from readers",
     }
     return write(one, _folder(cfg), notes)
@@ -43,9 +46,11 @@ def _read(cfg: DictConfig) -> tuple[Ratings, Path]:
         return from_csv(source, options.criteria, options.reference, options.low, options.high), source
     folder = Path(cfg.dir)
     study = read_study(folder)
-    key = read_key(Path(options.key or folder / KEY), study)
-    answers = read_answers(folder / ANSWERS)
-    return from_study(answers, study, key, options.reference), folder / ANSWERS
+    source = folder / ANSWERS
+    answers = read_answers(source)
+    opened = open_key(Path(options.key or folder / KEY), study, answers, source, options.interim)
+    ratings = from_study(answers, study, opened.key, options.reference)
+    return replace(ratings, interim=opened.interim, earlier_looks=opened.earlier_looks), source
 
 
 def _folder(cfg: DictConfig) -> Path:

@@ -10,18 +10,19 @@ import pandas as pd
 
 from evaluation.bootstrap import RESAMPLES
 from evaluation.paired import holm
-from reader_study import factor, inference, reliability, tables
+from reader_study import factor, gaps, inference, reliability, tables
 from reader_study.ratings import Ratings
 
 
 @dataclass(frozen=True)
 class Analysis:
     """The ratings and what follows from them. means, by_label: see `tables`; tests: `inference.pairwise` for each scale
-    of `tables.SCALES`; friedman, agreement: one row a criterion; repeats: a row a reader and criterion, and `all`;
+    of `tables.scales`; friedman, agreement: one row a criterion; repeats: a row a reader and criterion, and `all`;
     mixed: criterion -> both models; correlations (K, K); phi: the general factor, None where it has no value, and
     phi_scores (R, C, M) of it."""
 
     ratings: Ratings
+    gaps: gaps.Gaps
     means: pd.DataFrame
     by_label: pd.DataFrame
     label_tests: pd.DataFrame
@@ -50,22 +51,29 @@ class Analysis:
         """The reference against `method`: one row of `tests`."""
         return _row(self.tests, scale=scale, criterion=criterion, first=self.ratings.reference, second=method)
 
+    def pair(self, scale: str, criterion: str, one: str, other: str) -> pd.Series:
+        """Two methods, in whichever order `tests` has them."""
+        rows = self.tests[(self.tests["scale"] == scale) & (self.tests["criterion"] == criterion)]
+        return rows[rows["first"].isin([one, other]) & rows["second"].isin([one, other])].iloc[0]
+
 
 def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
     """Analyse ratings; resamples, seed: of the intervals. Takes seconds, most of them for the mixed models."""
     scores, methods, criteria = ratings.scores, list(ratings.methods), ratings.criteria
     own = tables.reader_means(scores)
+    complete = tables.reader_means(tables.matched(scores))
     answers = scores.reshape(-1, len(criteria))
     phi = factor.general_factor(answers)
     correlations = factor.correlations(answers)
     return Analysis(
         ratings=ratings,
+        gaps=gaps.gaps(ratings),
         means=tables.means(ratings, resamples, seed),
         by_label=tables.by_label(ratings, resamples, seed),
         label_tests=_label_tests(ratings),
         tests=_tests(ratings),
         friedman=pd.DataFrame(
-            {"criterion": criterion} | inference.friedman(own[:, :, k])
+            {"criterion": criterion} | inference.friedman(complete[:, :, k])
             for k, criterion in enumerate(criteria)
         ),
         mixed={
@@ -84,10 +92,13 @@ def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Ana
 
 
 def frames(one: Analysis) -> dict[str, pd.DataFrame]:
-    """Every table as it is written to a CSV of that name; each says in a column whether the data is simulated."""
+    """Every table as it is written to a CSV of that name; each says in a column whether the data is simulated, and if
+    it is an interim look."""
+    marks = {"simulated": one.ratings.simulated} | ({"interim": True} if one.ratings.interim else {})
     found = {
         "ratings": one.ratings.table(),
         "missing": one.ratings.missing,
+        "missing_counts": one.gaps.counts,
         "means": one.means,
         "means_by_label": one.by_label,
         "label_tests": one.label_tests,
@@ -103,11 +114,7 @@ def frames(one: Analysis) -> dict[str, pd.DataFrame]:
         "factor_means": one.phi_means,
         "factor_tests": one.phi_tests,
     }
-    return {
-        name: frame.assign(simulated=one.ratings.simulated)
-        for name, frame in found.items()
-        if len(frame.columns)
-    }
+    return {name: frame.assign(**marks) for name, frame in found.items() if len(frame.columns)}
 
 
 def _row(frame: pd.DataFrame, **keys: str) -> pd.Series:
@@ -117,26 +124,27 @@ def _row(frame: pd.DataFrame, **keys: str) -> pd.Series:
 
 def _tests(ratings: Ratings) -> pd.DataFrame:
     parts = []
-    for name, scale in tables.SCALES.items():
-        own = tables.reader_means(scale.of(ratings.scores))
-        rows = inference.pairwise(own, list(ratings.methods), ratings.criteria)
+    for name, scale in tables.scales(ratings).items():
+        rows = inference.pairwise(scale.of(ratings.scores), list(ratings.methods), ratings.criteria)
         rows.insert(0, "scale", name)
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
 
 
 def _label_tests(ratings: Ratings) -> pd.DataFrame:
-    """Malignant against benign cases, each reader's means paired, Holm-corrected over all rows."""
+    """Malignant against benign cases, by both tests (`inference.pairwise`), Holm-corrected over all rows."""
     if ratings.labels is None or len(np.unique(ratings.labels)) < 2:
         return pd.DataFrame()
-    benign, malignant = (tables.reader_means(ratings.scores[:, ratings.labels == one]) for one in (0, 1))
+    benign, malignant = (ratings.scores[:, ratings.labels == one] for one in (0, 1))
+    own = [tables.reader_means(one) for one in (malignant, benign)]
     rows = pd.DataFrame(
         {"criterion": criterion, "method": method}
-        | asdict(inference.paired(malignant[:, m, k], benign[:, m, k]))
+        | asdict(inference.paired(*(one[:, m, k] for one in own)))
+        | asdict(inference.groups_random(malignant[:, :, m, k], benign[:, :, m, k]))
         for k, criterion in enumerate(ratings.criteria)
         for m, method in enumerate(ratings.methods)
     )
-    return rows.assign(p_holm=holm(rows["p"].to_numpy()))
+    return rows.assign(**{f"{p}_holm": holm(rows[p].to_numpy()) for p in ("p", "p_both")})
 
 
 def _agreement(ratings: Ratings) -> pd.DataFrame:
@@ -180,8 +188,7 @@ def _phi_means(ratings: Ratings, phi: factor.GeneralFactor | None, resamples: in
 def _phi_tests(ratings: Ratings, phi: factor.GeneralFactor | None) -> pd.DataFrame:
     if phi is None:
         return pd.DataFrame()
-    own = tables.reader_means(phi.of(ratings.scores))[..., None]
-    return inference.pairwise(own, list(ratings.methods), ["phi"])
+    return inference.pairwise(phi.of(ratings.scores)[..., None], list(ratings.methods), ["phi"])
 
 
 def _mixed_effects(one: Analysis) -> pd.DataFrame:

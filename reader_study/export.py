@@ -12,11 +12,15 @@ from omegaconf import DictConfig
 from reader_study.files import ANSWER_COLUMNS, ANSWERS, Study, read_study, write_answers
 from reader_study.serve import open_database
 from reader_study.sheet import Sheet
+from reader_study.unsealing import close
 from utils.errors import UserError
 
 
 def export(cfg: DictConfig) -> Path:
-    """Write `export/answers.csv`, print what each reader has not answered; returns the file."""
+    """Write `export/answers.csv`, print what each reader has not answered; returns the file.
+
+    With `study.serve.closed` it is marked as the last export of the study, which `analyse` waits for.
+    """
     folder = Path(cfg.dir)
     study = read_study(folder)
     if cfg.study.serve.database is None and not (folder / "answers.db").is_file():
@@ -28,7 +32,10 @@ def export(cfg: DictConfig) -> Path:
         store.close()
     for line in missing_lines(study, answers):
         print(line)
-    return write_answers(folder / ANSWERS, answers)
+    file = write_answers(folder / ANSWERS, answers)
+    if cfg.study.serve.closed:
+        close(file)
+    return file
 
 
 def answer_table(study: Study, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

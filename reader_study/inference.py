@@ -1,7 +1,8 @@
 """Tests and effect sizes: pairs of methods, all methods at once, a mixed model, the variants of the questionnaire.
 
-The unit is the reader: each test but the mixed model takes the readers' means over the cases. Every function says what
-it cannot compute by NaN, never by a number that looks like one.
+Methods are compared by the answers that a reader gave to both. Conclusions rest on the test that takes readers and
+cases for samples (`difference.over_both`); each other test but the mixed model takes the readers' means, and speaks of
+these cases alone. Every function says what it cannot compute by NaN, never by a number that looks like one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from evaluation.bootstrap import LEVEL
 from evaluation.paired import holm
+from reader_study.difference import Estimate, between_groups, over_both_with_gaps
+from reader_study.tables import reader_means
 
 NAN = float("nan")
 #: Random effects of the mixed models: name -> patsy formula of each variance component.
@@ -92,6 +95,43 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     )
 
 
+@dataclass(frozen=True)
+class Both:
+    """Mean difference with readers and cases both random (Dorfman-Berbaum-Metz, Hillis' degrees of freedom): `answers`
+    is the number of pairs behind it; t, degrees of freedom, p and interval."""
+
+    answers: int
+    t_both: float = NAN
+    df_both: float = NAN
+    p_both: float = NAN
+    both_low: float = NAN
+    both_high: float = NAN
+
+
+def both_random(differences: np.ndarray) -> Both:
+    """Test that the mean of differences (R, C) is 0, NaN left out.
+
+    NaN with fewer than two readers or cases, or where all differences are equal; where all are 0, p is 1.
+    """
+    return _both(over_both_with_gaps(differences), int(np.isfinite(differences).sum()))
+
+
+def groups_random(first: np.ndarray, second: np.ndarray) -> Both:
+    """The same for two groups of other cases, (R, C1) and (R, C2): first less second."""
+    return _both(between_groups(first, second), int(np.isfinite(first).sum() + np.isfinite(second).sum()))
+
+
+def _both(found: Estimate, answers: int) -> Both:
+    mean, variance = float(found.mean[0]), float(found.variance[0])
+    if np.isnan(variance):
+        return Both(answers)
+    if variance <= 1e-24 * max(1.0, mean**2):  # rounding, as in `paired`
+        return Both(answers, p_both=1.0 if abs(mean) <= 1e-12 else NAN)
+    freedom, error = float(found.freedom[0]), float(np.sqrt(variance))
+    margin = error * float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return Both(answers, mean / error, freedom, float(found.p[0]), mean - margin, mean + margin)
+
+
 def two_sided(t: float, degrees: float) -> float:
     """Two-sided p of t; NaN without degrees of freedom."""
     return float(2 * stats.t.sf(abs(t), degrees)) if degrees > 0 else NAN
@@ -159,21 +199,28 @@ def _noncentrality(t: float, degrees: int, share: float) -> float:
     return root if abs(excess(root)) < 1e-6 else NAN
 
 
-def pairwise(means: np.ndarray, methods: Sequence[str], criteria: Sequence[str]) -> pd.DataFrame:
-    """Every pair of methods in every criterion: means (R, M, K) -> one row a pair, Holm-corrected over the pairs of
-    the criterion (`p_holm` of t(N - 1), `p_wilcoxon_holm`); the first method's pairs come first."""
+def pairwise(scores: np.ndarray, methods: Sequence[str], criteria: Sequence[str]) -> pd.DataFrame:
+    """Every pair of methods in every criterion: scores (R, C, M, K) -> one row a pair (:class:`Paired` over readers,
+    :class:`Both`), by the answers that a reader gave to both; Holm-corrected over the pairs of the criterion (`p_holm`
+    of t(N - 1), `p_wilcoxon_holm`, `p_both_holm`). The first method's pairs come first."""
     pairs = list(combinations(range(len(methods)), 2))
     parts = []
     for k, criterion in enumerate(criteria):
         rows = pd.DataFrame(
             {"criterion": criterion, "first": methods[i], "second": methods[j]}
-            | asdict(paired(means[:, i, k], means[:, j, k]))
+            | _compared(scores[:, :, i, k] - scores[:, :, j, k])
             for i, j in pairs
         )
-        rows["p_holm"] = holm(rows["p"].to_numpy())
-        rows["p_wilcoxon_holm"] = holm(rows["p_wilcoxon"].to_numpy())
+        for p in ("p", "p_wilcoxon", "p_both"):
+            rows[f"{p}_holm"] = holm(rows[p].to_numpy())
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
+
+
+def _compared(differences: np.ndarray) -> dict[str, float]:
+    """Differences (R, C) of two methods by both tests."""
+    own = reader_means(differences)
+    return asdict(paired(own, np.zeros_like(own))) | asdict(both_random(differences))
 
 
 def friedman(means: np.ndarray) -> dict[str, float]:
@@ -216,6 +263,8 @@ def mixed_model(scores: np.ndarray, methods: Sequence[str], model: str = "random
     components = MODELS[model]
     if data["case"].nunique() < 2:
         return Mixed(model, pd.DataFrame(), {}, len(data), False, "needs two or more cases")
+    if data["method"].nunique() < len(methods):
+        return Mixed(model, pd.DataFrame(), {}, len(data), False, "needs ratings of every method")
     # One group for all, so that readers and cases can cross.
     options = {"groups": "all", "vc_formula": dict(components), "re_formula": "0"}
     try:

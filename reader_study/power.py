@@ -1,19 +1,10 @@
-"""Power and false positives of a reader study's tests, measured on simulated studies.
-
-Two questions, two tests of the difference between two methods:
-
-`readers`  Paired t over the readers' means, t(N - 1). Speaks of other readers, but of these lesions alone: what the
-           readers agree on about the lesions that happened to be drawn counts as a difference of the methods.
-`both`     Readers and lesions are both samples (Dorfman, Berbaum, Metz 1992; degrees of freedom of Hillis 2007): the
-           variance of the mean difference is (MS_R + max(MS_C - MS_RC, 0)) / (R C). Speaks of other readers and
-           other lesions.
-"""
+"""Power and false positives of a reader study's tests (`reader_study.difference`), measured on simulated studies."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,50 +15,10 @@ from tqdm import tqdm
 
 from evaluation.bootstrap import Figure
 from evaluation.paired import holm
+from reader_study.difference import Estimate, over_both, over_readers
 from reader_study.readers import Model, Panel, balanced, ratings
 
 CHUNK = 100
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean difference of two methods in each study (S,), its estimated variance (S,) and degrees of freedom."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    freedom: np.ndarray | int
-
-    @property
-    def t(self) -> np.ndarray:
-        """(S,) 0 where there is no difference, infinite where it is the same for everyone."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.mean == 0, 0.0, self.mean / np.sqrt(self.variance))
-
-    @property
-    def p(self) -> np.ndarray:
-        """(S,) two-sided."""
-        return 2 * stats.t.sf(np.abs(self.t), self.freedom)
-
-
-def over_readers(difference: np.ndarray) -> Estimate:
-    """Paired t over the readers' means, of differences (S, R, C)."""
-    means = difference.mean(2)
-    readers = means.shape[1]
-    return Estimate(means.mean(1), means.var(1, ddof=1) / readers, readers - 1)
-
-
-def over_both(difference: np.ndarray) -> Estimate:
-    """Readers and lesions both random, of differences (S, R, C)."""
-    _, readers, cases = difference.shape
-    of_reader, of_case = difference.mean(2), difference.mean(1)
-    mean = of_reader.mean(1)
-    rest = difference - of_reader[:, :, None] - of_case[:, None] + mean[:, None, None]
-    ms_rest = (rest**2).sum((1, 2)) / ((readers - 1) * (cases - 1))
-    ms_reader, ms_case = cases * of_reader.var(1, ddof=1), readers * of_case.var(1, ddof=1)
-    square = ms_reader + np.maximum(ms_case - ms_rest, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.where(ms_reader > 0, (readers - 1) * (square / ms_reader) ** 2, np.inf)
-    return Estimate(mean, square / (readers * cases), freedom)
 
 
 TESTS: Mapping[str, Callable[[np.ndarray], Estimate]] = {"readers": over_readers, "both": over_both}

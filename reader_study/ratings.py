@@ -1,11 +1,14 @@
 """The table of ratings, checked, as one array: readers x cases x methods x criteria.
 
 A rating that was asked for and not given is NaN in the array and named in `Ratings.missing`. What cannot be right
-(two ratings of the same item, a rating off the scale, a case of two labels) is refused.
+(two ratings of the same item, a rating off the scale, a case of two labels, one id in two spellings) is refused.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +18,24 @@ import pandas as pd
 
 from reader_study import paper
 from reader_study.files import Key, Study, unseal
+from utils import identity
 from utils.errors import UserError
 
 ITEM = ["reader", "case", "method", "criterion", "repeat"]
 NEEDED = ["reader", "case", "method", "criterion", "rating"]
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "benign": 0, "malignant": 1}
-TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", "nan", ""}
+TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", "nan", "none", ""}
+IDS = ["reader", "case", "method", "criterion", "variant"]
+NOTHING = {
+    "",
+    "na",
+    "n/a",
+    "#n/a",
+    "nan",
+    "<na>",
+    "null",
+    "none",
+}  # how programs write that a value is absent
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,8 @@ class Ratings:
     methods: id -> name, the reference first.
     missing: one row (ITEM) a rating that was asked for and not given.
     silent: readers who gave no rating at all; they are in `missing` and not in the arrays.
+    interim: the study was still open, so that ratings are to come.
+    earlier_looks: when the key was opened before while the study was open.
     """
 
     scores: np.ndarray
@@ -49,6 +66,8 @@ class Ratings:
     missing: pd.DataFrame
     silent: list[str]
     simulated: bool
+    interim: bool = False
+    earlier_looks: Sequence[str] = ()
 
     @property
     def reference(self) -> str:
@@ -131,26 +150,27 @@ def from_csv(
     """Ratings of a plain CSV, long (a column `criterion` and a column `rating`) or wide (a column a criterion).
 
     Columns reader, case and method are needed; variant, label, repeat and simulated are used where present, others
-    ignored. Every reader is taken to have been asked for every item that anybody rated. criteria: those to analyse;
-    None: all of a long file, those of the paper in a wide one.
+    ignored. Every reader is taken to have been asked for every criterion of every case by every method, and for a
+    second rating of every item that anybody rated twice. criteria: those to analyse; None: all of a long file, those
+    of the paper in a wide one. Blanks around ids count for nothing.
 
     Raises:
-        UserError: where the file is absent, lacks a column, or holds what cannot be right.
+        UserError: where the file is absent, lacks a column or a criterion, or holds what cannot be right.
     """
     if not file.is_file():
         raise UserError(f"there is no {file}; give an existing CSV: study.analyse.ratings=FILE.csv")
-    try:
-        table = pd.read_csv(file, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as CSV ({error})") from error
-    table = _long(table, file, criteria)
+    chosen = None if criteria is None else [_tidy(name) for name in criteria]
+    table = _long(_read(file), file, chosen)
     absent = [name for name in NEEDED if name not in table]
     if absent:
         raise UserError(f"{file} has no column {absent[0]}; needed: {', '.join(NEEDED)}")
+    table = table.apply(lambda column: column.map(_tidy if column.name in IDS else _value))
+    _refuse_spellings(table, file)
+    _refuse_unknown(chosen or [], table["criterion"].dropna().unique(), file)
     return assemble(
         table,
-        criteria=criteria,
-        reference=reference,
+        criteria=chosen,
+        reference=_tidy(reference),
         low=low,
         high=high,
         simulated=bool(_flags(table["simulated"], "simulated").any()) if "simulated" in table else False,
@@ -172,14 +192,16 @@ def assemble(
 
     Args:
         table: columns NEEDED; variant, label, repeat where known. An empty rating is a missing one.
-        asked: the ratings that were asked for (columns ITEM); None: every item that anybody rated, of every reader.
+        asked: the ratings that were asked for (columns ITEM); None: see :func:`from_csv`.
         methods: id -> name, in order; None: the paper's order and names, then as they appear.
 
     Raises:
         UserError: see above; also for fewer than two readers or methods with ratings.
     """
     table = _checked(table, low, high)
-    chosen = _in_order(table["criterion"], paper.CRITERIA) if criteria is None else list(criteria)
+    chosen = (
+        _in_order(table["criterion"], paper.CRITERIA) if criteria is None else list(dict.fromkeys(criteria))
+    )
     table = table[table["criterion"].isin(chosen)]
     asked = _everything(table) if asked is None else _checked(asked, low, high)
     given = table[table["rating"].notna()]
@@ -212,6 +234,59 @@ def assemble(
     )
 
 
+def _read(file: Path) -> pd.DataFrame:
+    """The cells of a CSV as text; separated by what its first line is separated by: comma, semicolon or tab."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read as CSV ({error})") from error
+    if not rows:
+        raise UserError(f"{file} cannot be read as CSV (it is empty)")
+    header = [_tidy(name) or "" for name in rows[0]]
+    double = [name for name in header if name and header.count(name) > 1]
+    if double:
+        raise UserError(f"{file} has two columns {double[0]}; remove or rename one")
+    wrong = [n for n, row in enumerate(rows[1:], 1) if len(row) != len(header)]
+    if wrong:
+        raise UserError(
+            f"row {wrong[0]} of {file} has {len(rows[wrong[0]])} cells and the header {len(header)}; put cells with "
+            "a separator inside into quotation marks"
+        )
+    return pd.DataFrame(rows[1:], columns=header)
+
+
+def _tidy(text: str | None) -> str | None:
+    """An id without what the eye does not see; None where nothing is left."""
+    return (unicodedata.normalize("NFC", text).strip() or None) if isinstance(text, str) else None
+
+
+def _value(text: str | None) -> str | None:
+    """A cell that is no id, None where it says that there is no value."""
+    return None if text is None or text.strip().lower() in NOTHING else text.strip()
+
+
+def _refuse_spellings(table: pd.DataFrame, file: Path) -> None:
+    """Raise UserError for two ids that are one but for case, or as numbers."""
+    for name in (one for one in IDS if one in table):
+        seen: dict[str, str] = {}
+        for one in table[name].dropna().unique():
+            other = seen.setdefault(identity.key(one), one)
+            if other != one:
+                raise UserError(
+                    f"{file} has {name} '{other}' and '{one}', one id in two spellings; use one of them"
+                )
+
+
+def _refuse_unknown(criteria: Iterable[str], found: Sequence[str], file: Path) -> None:
+    unknown = [one for one in criteria if one not in found]
+    if unknown:
+        raise UserError(
+            f"{file} has no criterion {unknown[0]}; it has {', '.join(found)}: study.analyse.criteria="
+        )
+
+
 def _long(table: pd.DataFrame, file: Path, criteria: Sequence[str] | None) -> pd.DataFrame:
     if "criterion" in table or "rating" in table:
         return table
@@ -222,6 +297,7 @@ def _long(table: pd.DataFrame, file: Path, criteria: Sequence[str] | None) -> pd
             f"{file} has neither columns criterion and rating nor one a criterion; "
             "name its columns: study.analyse.criteria=[NAME,NAME]"
         )
+    _refuse_unknown(criteria or [], [name for name in table if name not in NEEDED], file)
     kept = [name for name in table if name not in columns]
     return table.melt(id_vars=kept, value_vars=columns, var_name="criterion", value_name="rating")
 
@@ -276,8 +352,10 @@ def _flags(column: pd.Series, name: str) -> pd.Series:
 
 
 def _everything(table: pd.DataFrame) -> pd.DataFrame:
-    """Every item that anybody rated, asked of every reader for every criterion."""
-    items = table[["case", "method", "repeat"]].drop_duplicates()
+    """Every case by every method, and what anybody rated twice, asked of every reader for every criterion."""
+    cases, methods = table[["case"]].drop_duplicates(), table[["method"]].drop_duplicates()
+    twice = table.loc[table["repeat"], ["case", "method", "repeat"]].drop_duplicates()
+    items = pd.concat([cases.merge(methods, how="cross").assign(repeat=False), twice])
     readers = table[["reader"]].drop_duplicates()
     return items.merge(readers, how="cross").merge(table[["criterion"]].drop_duplicates(), how="cross")
 

@@ -116,7 +116,7 @@ def alpha(ratings: np.ndarray) -> float:
 
 
 class SelfAgreement(NamedTuple):
-    """How a reader's second rating of the same item meets his first: pairs, mean |difference| in points of the scale,
+    """How a reader's second rating of the same item meets their first: pairs, mean |difference| in points of the scale,
     share of equal ratings, quadratically weighted kappa, ICC(2,1)."""
 
     pairs: int

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from reader_study import files, visits
 from reader_study.readers import Ability
 from reader_study.rehearsal import answer, make_up, readers_model
+from reader_study.unsealing import close
 from utils.errors import UserError
 
 
@@ -37,7 +38,8 @@ def simulate(cfg: DictConfig) -> Path:
     if settings.url is not None:
         visits.send(study, answers, folder, settings.url)
         return folder
-    return files.write_answers(file, answers)
+    close(files.write_answers(file, answers))
+    return file
 
 
 def refuse_real(file: Path) -> None:

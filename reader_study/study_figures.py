@@ -16,6 +16,7 @@ from reader_study.analysis import Analysis
 #: Okabe & Ito's palette, told apart by colour-blind readers; the reference comes first.
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999", "#000000")
 SIMULATED = "SIMULATED DATA – no reader has seen an image"
+INTERIM = "INTERIM LOOK – ratings are still to come"
 GAP = 1.2  # between the groups of criteria, in widths of a method
 
 
@@ -99,8 +100,9 @@ def general_factor(path: Path, one: Analysis) -> Path | None:
 
 
 def _marked(canvas, one: Analysis):
-    if one.ratings.simulated:
-        canvas.suptitle(SIMULATED, color=MALIGNANT, fontsize=11, fontweight="bold")
+    marks = [SIMULATED] * one.ratings.simulated + [INTERIM] * one.ratings.interim
+    if marks:
+        canvas.suptitle("\n".join(marks), color=MALIGNANT, fontsize=11, fontweight="bold")
     return canvas
 
 

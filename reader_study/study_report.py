@@ -17,8 +17,7 @@ from reader_study.words import bounded
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 STARS_NOTE = (
-    "Paired t-test against {reference}, t(N−1) = t({degrees}), uncorrected: "
-    "* p < .05, ** p < .01, *** p < .001."
+    "Against {reference}, readers and lesions both random, after Holm: * p < .05, ** p < .01, *** p < .001."
 )
 LEAD = (
     "Readers who did not know which method made which image rated explanations of the same lesions. Which method "
@@ -28,13 +27,12 @@ LEAD = (
 
 def report(one: Analysis, folder: Path, notes: Mapping[str, str]) -> Report:
     """The page; draws its figures into `folder`."""
-    title = "Double-blind reader study"
-    lead = LEAD
+    title, lead = "Double-blind reader study", LEAD
+    if one.ratings.interim:
+        title, lead = f"INTERIM LOOK: {title}", f"The study was open and ratings were still to come. {lead}"
     if one.ratings.simulated:
-        title, lead = (
-            f"SIMULATED DATA: {title}",
-            f"{draw.SIMULATED}: readers and ratings are synthetic. {LEAD}",
-        )
+        title = f"SIMULATED DATA: {title}"
+        lead = f"{draw.SIMULATED}: readers and ratings are synthetic. {lead}"
     sections = [
         _answers(one),
         _figure7(one, folder),
@@ -69,16 +67,19 @@ def _cell(value: float, low: float, high: float, mark: str = "") -> str:
 
 
 def _headlines(one: Analysis) -> list[Headline]:
-    found = []
+    found, scale = [], tables.fair(one.ratings)
+    over = ", over questions with every answer" if scale == "matched" else ""
     for criterion, name in zip(one.ratings.criteria, one.ratings.criterion_names, strict=True):
-        rows = one.means[(one.means["scale"] == "raw") & (one.means["criterion"] == criterion)]
+        rows = one.means[(one.means["scale"] == scale) & (one.means["criterion"] == criterion)]
         first, second = (row for _, row in rows.sort_values("mean", ascending=False).head(2).iterrows())
         names = one.ratings.methods
+        test = one.pair(scale, criterion, first["method"], second["method"])
         found.append(
             Headline(
-                f"{words.capital(name)}: best",
+                f"{words.capital(name)}: highest mean",
                 names[first["method"]],
-                f"{number(first['mean'], 2)}; next {names[second['method']]}, {number(second['mean'], 2)}",
+                f"{number(first['mean'], 2)}; next {names[second['method']]}, {number(second['mean'], 2)}{over}; "
+                f"difference: {words.p_text(test['p_both_holm'])}",
             )
         )
     return found
@@ -89,31 +90,42 @@ def _answers(one: Analysis) -> Section:
     text = [words.completeness(r)]
     if not len(r.missing):
         return Section("Ratings", text)
+    text += words.missing(one)
     text.append(
-        "Missing ratings are left out of each mean; a question with one has no ranks, and an item with one no "
-        "place in the ICC. missing.csv names each."
+        "Methods are compared by the answers that a reader gave to both. Missing ratings are left out of each mean; a "
+        "question with one has no ranks, and an item with one no place in the ICC. missing.csv names each."
     )
-    by_reader = r.missing.groupby(["reader", "criterion"], sort=False).size().unstack(fill_value=0)
+    return Section("Ratings", text, [_lacking(one, "method", r.methods), _lacking(one, "reader", {})])
+
+
+def _lacking(one: Analysis, kind: str, names: Mapping[str, str]) -> Table:
     rows = [
-        [reader, *(str(n) for n in counts)]
-        for reader, counts in zip(by_reader.index, by_reader.to_numpy(), strict=True)
+        [
+            names.get(row.id, row.id),
+            f"{row.asked:,}",
+            f"{row.missing:,}",
+            f"{100 * row.missing / row.asked:.1f} %",
+        ]
+        for row in one.gaps.of(kind).itertuples()
     ]
-    columns = ["Reader", *(name.replace("_", " ") for name in by_reader.columns)]
-    return Section("Ratings", text, [Table(columns, rows, "Missing ratings.")])
+    return Table([words.capital(kind), "Asked for", "Missing", "Share"], rows)
 
 
 def _tables(one: Analysis) -> Section:
-    reference, degrees = one.ratings.names[0], len(one.ratings.readers) - 1
     text = [
-        "Means over readers' means with 95 % intervals over readers (percentile bootstrap: another sample of "
-        "readers, the same cases). With few readers such an interval is somewhat too narrow.",
+        "Means over readers' means with 95 % intervals of t over readers (another sample of readers, the same cases).",
         "Two adjustments stand side by side: the paper describes z-normalisation and its Table 3 shows centring. "
         "Centring takes the same number off all methods, so it leaves their differences and every t as they are "
         "in raw ratings, but for missing answers.",
     ]
-    note = STARS_NOTE.format(reference=reference, degrees=degrees)
+    if "matched" in tables.scales(one.ratings):
+        text.append(
+            "Answers are missing, so the means over all given answers do not quite compare. Those over complete "
+            "questions, which have every method's answer by the reader, do."
+        )
+    note = STARS_NOTE.format(reference=one.ratings.names[0])
     found = []
-    for scale, what in tables.SCALES.items():
+    for scale, what in tables.scales(one.ratings).items():
         better = "Lower" if what.lower_is_better else "Higher"
         rows = [
             [name, *(_mean_cell(one, scale, criterion, method) for criterion in one.ratings.criteria)]
@@ -125,7 +137,7 @@ def _tables(one: Analysis) -> Section:
 
 def _mean_cell(one: Analysis, scale: str, criterion: str, method: str) -> str:
     row = one.mean(scale, criterion, method)
-    mark = "" if method == one.ratings.reference else stars(one.test(scale, criterion, method)["p"])
+    mark = "" if method == one.ratings.reference else stars(one.test(scale, criterion, method)["p_both_holm"])
     return _cell(row["mean"], row["ci_low"], row["ci_high"], mark)
 
 
@@ -144,30 +156,28 @@ def _figure7(one: Analysis, folder: Path) -> Section:
 def _tests(one: Analysis) -> Section:
     r = one.ratings
     text = [
-        f"Raw ratings, {r.names[0]} less each other method; readers' means, paired. p stands twice: by t(N−1) = "
-        f"t({len(r.readers) - 1}), the degrees of freedom of a paired t-test, and by t(N−2), as the paper states "
-        "it. The next, and that of Wilcoxon's signed-rank test, are corrected by Holm over all pairs of methods "
-        "of a criterion. g: Hedges' g of the differences, with its exact 95 % interval. r: matched-pairs "
-        "rank-biserial correlation. All pairs, and the same for adjusted ratings and ranks, are in tests.csv.",
+        f"Raw ratings, {r.names[0]} less each other method, of the answers that a reader gave to both. Two tests stand "
+        "side by side. Readers and lesions both random (Dorfman-Berbaum-Metz, Hillis' degrees of freedom): the "
+        "conclusion holds for other readers and other lesions; trust this one, as the results in words do. The paired "
+        "t over readers' means takes the lesions as they were drawn: what readers agree on about these lesions counts "
+        f"as a difference of the methods.{words.few(r)}",
+        f"The paired p stands twice: by t(N−1) = t({len(r.readers) - 1}), the degrees of freedom of a paired t-test, "
+        "and by t(N−2), as the paper states it. Holm's correction is over all pairs of methods of a criterion. The "
+        "exact Wilcoxon signed-rank test is over readers' means. g: "
+        "Hedges' g of the readers' differences, with its exact 95 % interval. r: matched-pairs rank-biserial "
+        "correlation. All pairs, and the same for adjusted ratings and ranks, are in tests.csv.",
     ]
     n = len(r.readers)
-    columns = [
-        "Difference",
-        "t",
-        f"p, t({n - 1})",
-        f"p, t({n - 2})",
-        "p, Holm",
-        "Wilcoxon",
-        "g",
-        "r",
-    ]
-    found = []
+    columns = ["Both random", "t", "p, Holm", "Paired, these lesions", f"t({n - 1})", "p, Holm"]
+    found, others = [], []
     for criterion, name in zip(r.criteria, r.criterion_names, strict=True):
-        rows = [
-            _test_row(other, one.test("raw", criterion, method))
-            for method, other in list(r.methods.items())[1:]
+        tested = [
+            (other, one.test("raw", criterion, method)) for method, other in list(r.methods.items())[1:]
         ]
-        found.append(Table([words.capital(name), *columns], rows))
+        found.append(Table([words.capital(name), *columns], [_test_row(*pair) for pair in tested]))
+        others += [[f"{words.capital(name)}, {other}", *_other_tests(row)] for other, row in tested]
+    columns = ["p, both random", f"p, t({n - 1})", f"p, t({n - 2})", "Wilcoxon", "g", "r"]
+    found.append(Table(["Without correction", *columns], others))
     friedman = [
         [
             name,
@@ -190,15 +200,23 @@ def _tests(one: Analysis) -> Section:
 def _test_row(name: str, row: pd.Series) -> list[str]:
     return [
         name,
+        _cell(row["difference"], row["both_low"], row["both_high"]),
+        _t(row["t_both"], row["df_both"]),
+        _p(row["p_both_holm"]),
         _cell(row["difference"], row["ci_low"], row["ci_high"]),
         number(row["t"], 2),
-        _p(row["p"]),
-        _p(row["p_paper"]),
         _p(row["p_holm"]),
-        _p(row["p_wilcoxon_holm"]),
-        _cell(row["g"], row["g_low"], row["g_high"]),
-        bounded(row["rank_biserial"]),
     ]
+
+
+def _other_tests(row: pd.Series) -> list[str]:
+    ps = [_p(row[name]) for name in ("p_both", "p", "p_paper", "p_wilcoxon")]
+    return [*ps, _cell(row["g"], row["g_low"], row["g_high"]), bounded(row["rank_biserial"])]
+
+
+def _t(t: float, degrees: float) -> str:
+    """`t(9.4) = 3.07`."""
+    return words.t_text(t, degrees) if math.isfinite(t) else MISSING
 
 
 def _mixed(one: Analysis) -> Section:
@@ -256,7 +274,7 @@ def _agreement(one: Analysis) -> Section:
     undefined = int(one.agreement["undefined"].sum())
     if undefined:
         text.append(
-            "Pairs without a correlation, as a reader did not vary his ratings or two had too few in common: "
+            "Pairs without a correlation, as a reader did not vary their ratings or two had too few in common: "
             f"{undefined}. They are left out of ρ."
         )
     rows = [
@@ -336,15 +354,22 @@ def _labels(one: Analysis) -> Section:
                 test["criterion"].replace("_", " "),
                 one.ratings.methods[test["method"]],
                 *cells,
-                _cell(test["difference"], test["ci_low"], test["ci_high"]),
-                _p(test["p"]),
+                _cell(test["difference"], test["both_low"], test["both_high"]),
+                _p(test["p_both_holm"]),
                 _p(test["p_holm"]),
             ]
         )
-    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p, t(N−1)", "p, Holm"]
+    columns = ["Raw rating", "Method", "Benign", "Malignant", "Difference", "p", "paired"]
     return Section(
         title,
-        tables=[Table(columns, rows, "Readers' means, paired; the interval of the difference is that of t.")],
+        tables=[
+            Table(
+                columns,
+                rows,
+                "Malignant less benign, p corrected by Holm over all rows. Difference and p: readers and lesions both "
+                "random; paired: t over readers' means, for these lesions alone.",
+            )
+        ],
     )
 
 
@@ -403,12 +428,14 @@ def _phi_table(one: Analysis) -> Table:
     rows = []
     for _, row in one.phi_means.iterrows():
         method = row["method"]
-        cells = [MISSING] * 3
+        cells = [MISSING] * 4
         if method != one.ratings.reference:
             test = tests.loc[(one.ratings.reference, method)]
-            cells = [number(test["t"], 2), _p(test["p"]), _p(test["p_holm"])]
+            both = _t(test["t_both"], test["df_both"]), _p(test["p_both_holm"])
+            cells = [*both, number(test["t"], 2), _p(test["p_holm"])]
         rows.append([one.ratings.methods[method], _cell(row["mean"], row["ci_low"], row["ci_high"]), *cells])
-    return Table(["Φ", "Mean", f"t against {one.ratings.names[0]}", "p, t(N−1)", "p, Holm"], rows)
+    columns = ["Φ", "Mean", f"Against {one.ratings.names[0]}, both random", "p, Holm", "paired t", "p, Holm"]
+    return Table(columns, rows)
 
 
 def _beside_the_paper(one: Analysis) -> Section | None:

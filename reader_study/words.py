@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from evaluation.report import number
+from reader_study import tables
 from reader_study.analysis import Analysis
+from reader_study.difference import FEW_CASES, FEW_READERS
 from reader_study.ratings import Ratings
 
 SIGNIFICANT = 0.05
@@ -25,18 +27,24 @@ COUNTS = (
     "nine",
 )  # figures from 10, as the APA
 SIMULATED = "[Simulated data: no reader has seen an image.]"
+INTERIM = (
+    "[Interim look: the study was open, and ratings were still to come. A test at every look finds more than 5% false "
+    "differences; nothing here is final.]"
+)
 
 
 def results(one: Analysis) -> list[str]:
     """Paragraphs of plain text; figures as the APA writes them."""
     parts = [
         _design(one),
+        " ".join(missing(one)),
         *(_criterion(one, criterion) for criterion in one.ratings.criteria),
         _agreement(one),
         _questionnaire(one),
         _factor(one),
     ]
-    return [*([SIMULATED] if one.ratings.simulated else []), *filter(None, parts)]
+    marks = [SIMULATED] * one.ratings.simulated + [INTERIM] * one.ratings.interim
+    return [*marks, *filter(None, [*parts, looks(one.ratings)])]
 
 
 def count(n: int, noun: str, plural: str = "") -> str:
@@ -63,9 +71,16 @@ def p_text(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {bounded(p, 3)}"
 
 
-def t_text(t: float, degrees: int) -> str:
-    """`t(7) = 3.07`."""
-    return f"t({degrees}) = {number(t, 2)}"
+def t_text(t: float, degrees: float) -> str:
+    """`t(7) = 3.07`, `t(9.4) = 3.07`."""
+    return f"t({degrees_text(degrees)}) = {number(t, 2)}"
+
+
+def degrees_text(degrees: float) -> str:
+    """Degrees of freedom: `7`, `9.4`, `> 999`."""
+    if degrees > 999:
+        return "> 999"
+    return number(degrees, 0 if float(degrees).is_integer() else 1)
 
 
 def within(low: float, high: float, digits: int = 2) -> str:
@@ -88,10 +103,62 @@ def _design(one: Analysis) -> str:
         f"{capital(count(len(r.readers), 'reader'))} rated the explanations of "
         f"{count(len(r.cases), 'case')}{labels} by {count(len(r.names), 'method')} ({listed(r.names)}) for "
         f"{listed(r.criterion_names)} on a scale from {number(r.low, 0)} to {number(r.high, 0)}. "
-        f"{completeness(r)} Means are over readers' means; their 95% confidence intervals (CI) are percentiles of "
-        "a bootstrap over readers. Tests between methods take readers' means, and their p-values are "
-        "Holm-corrected over the pairs of methods of a criterion."
+        f"{completeness(r)} Means are over readers' means; their 95% confidence intervals (CI) are those of t over "
+        "readers. Methods are compared by the answers that a reader gave to both. Conclusions are those of the test "
+        "that takes readers and cases for samples (Dorfman-Berbaum-Metz, Hillis' degrees of freedom) and so speaks of "
+        "other readers and other cases; the paired t over readers' means, beside it, speaks of these cases alone. The "
+        f"p-values, not the intervals, are Holm-corrected over the pairs of methods of a criterion.{few(r)}"
     )
+
+
+def looks(r: Ratings) -> str:
+    """How often the study was looked at while it was open; empty where it was not."""
+    if not r.earlier_looks:
+        return ""
+    times = {1: "once", 2: "twice"}.get(len(r.earlier_looks), count(len(r.earlier_looks), "time"))
+    return (
+        f"The results had been looked at {times} before while the study was open (first "
+        f"at {r.earlier_looks[0]}); the p-values do not allow for that."
+    )
+
+
+def few(r: Ratings) -> str:
+    """What is to be known of the test with few readers or cases; empty where there are enough."""
+    if len(r.cases) > FEW_CASES and len(r.readers) > FEW_READERS:
+        return ""
+    return (
+        f" With {count(len(r.readers), 'reader')} and {count(len(r.cases), 'case')} it may find more than 5% "
+        "differences that are not there: up to 8% with 12 cases, 11% with six, 15% with four, and 10% with two "
+        "readers."
+    )
+
+
+def missing(one: Analysis) -> list[str]:
+    """How many answers are missing by method, and whether at random; nothing where none is."""
+    found, r = one.gaps, one.ratings
+    if not len(r.missing):
+        return []
+    rows = found.of("method")
+    shares = [f"{row.missing:,} of {row.asked:,} for {r.methods[row.id]}" for row in rows.itertuples()]
+    text = [f"Missing were {listed(shares)}."]
+    reasons = []
+    if found.by_method:
+        reasons.append(
+            f"the methods lack different numbers of answers (Cochran's Q, {p_text(found.p_method)})"
+        )
+    if found.by_case:
+        better = "higher" if found.rho > 0 else "lower"
+        reasons.append(
+            f"cases that lack more answers were rated {better} (Spearman's ρ = {bounded(found.rho)}, "
+            f"{p_text(found.p_case)})"
+        )
+    if reasons:
+        text.append(
+            f"Warning: these answers are not missing at random: {listed(reasons)}. Means of single methods do not "
+            "compare then; differences are of the answers that a reader gave to both methods, and are right only if no "
+            "answer is missing because of what it would have been."
+        )
+    return text
 
 
 def completeness(r: Ratings) -> str:
@@ -111,8 +178,9 @@ def completeness(r: Ratings) -> str:
 
 
 def _criterion(one: Analysis, criterion: str) -> str:
-    names = one.ratings.methods
-    rows = sorted((one.mean("raw", criterion, m) for m in names), key=lambda row: -row["mean"])
+    names, scale = one.ratings.methods, tables.fair(one.ratings)
+    over = ", over the questions that have every method's answer" if scale == "matched" else ""
+    rows = sorted((one.mean(scale, criterion, m) for m in names), key=lambda row: -row["mean"])
     described = [
         f"{names[row['method']]} (M = {number(row['mean'], 2)}, {within(row['ci_low'], row['ci_high'])})"
         for row in rows
@@ -120,7 +188,7 @@ def _criterion(one: Analysis, criterion: str) -> str:
     ranks = [f"{number(one.mean('rank', criterion, m)['mean'], 2)} ({name})" for m, name in names.items()]
     return " ".join(
         [
-            f"Regarding {criterion.replace('_', ' ')}, the highest mean rating was that of {described[0]}, "
+            f"Regarding {criterion.replace('_', ' ')}{over}, the highest mean rating was that of {described[0]}, "
             f"followed by {listed(described[1:])}.",
             *_friedman(one, criterion),
             *_against_reference(one, criterion),
@@ -136,38 +204,65 @@ def _friedman(one: Analysis, criterion: str) -> list[str]:
         return []
     differ = "differed" if found["p"] < SIGNIFICANT else "did not differ significantly"
     return [
-        f"Overall, the methods {differ}, Friedman χ²({found['degrees']}, N = {found['n']}) = "
+        f"Overall, for these cases alone, the methods {differ}, Friedman χ²({found['degrees']}, N = {found['n']}) = "
         f"{number(found['chi2'], 2)}, {p_text(found['p'])}, Kendall's W = {bounded(found['kendall_w'])}."
     ]
 
 
 def _against_reference(one: Analysis, criterion: str) -> list[str]:
-    """One sentence each for the methods rated lower than the reference, higher, and neither."""
+    """One sentence each for the methods rated lower than the reference, higher, neither, and not tested."""
     groups: dict[str, list[str]] = {}
+    drawn_alone = []
     for method, name in list(one.ratings.methods.items())[1:]:
         row = one.test("raw", criterion, method)
-        verdict = ""
-        if row["p_holm"] < SIGNIFICANT:
-            verdict = "higher" if row["difference"] > 0 else "lower"
-        groups.setdefault(verdict, []).append(f"{name} ({_test_text(row)})")
+        groups.setdefault(_verdict(row), []).append(f"{name} ({_test_text(row)})")
+        if _verdict(row) == "alike" and row["p_holm"] < SIGNIFICANT:
+            drawn_alone.append(name)
     reference = one.ratings.names[0]
-    return [
-        f"{reference} was rated significantly {verdict} than {listed(found)}."
-        if verdict
-        else f"No significant difference was found between {reference} and {listed(found)}."
+    sentences = {
+        "alike": "No significant difference was found between {} and {}.",
+        "not tested": "No test with readers and cases both random has a value for {} and {}.",
+    }
+    text = [
+        sentences.get(verdict, f"{{}} was rated significantly {verdict} than {{}}.").format(
+            reference, listed(found)
+        )
         for verdict, found in groups.items()
     ]
+    if drawn_alone:
+        text.append(
+            f"The difference from {listed(drawn_alone)} is significant by the paired t, for these cases alone; that it "
+            "holds for other cases is not shown."
+        )
+    return text
+
+
+def _verdict(row) -> str:
+    """`higher` or `lower`, by the test with readers and cases both random; `alike`; `not tested`."""
+    if not math.isfinite(row["p_both_holm"]):
+        return "not tested"
+    if row["p_both_holm"] >= SIGNIFICANT:
+        return "alike"
+    return "higher" if row["difference"] > 0 else "lower"
 
 
 def _test_text(row) -> str:
     if row["n"] < 2:
         return "fewer than two readers rated both"
+    parts = [f"by {number(row['difference'], 2)}"]
+    if math.isfinite(row["t_both"]):
+        parts[0] += f", {within(row['both_low'], row['both_high'])}"
+        parts.append(f"{t_text(row['t_both'], row['df_both'])}, {p_text(row['p_both_holm'])}")
     if not math.isfinite(row["t"]):
-        return f"the same difference of {number(row['difference'], 2)} for every reader, so that t is not defined"
-    text = f"{t_text(row['t'], row['n'] - 1)}, {p_text(row['p_holm'])}"
+        return "; ".join(
+            [*parts, "the mean difference is the same for every reader, so that paired t is not defined"]
+        )
+    text = f"paired {t_text(row['t'], row['n'] - 1)}, {p_text(row['p_holm'])}"
     if math.isfinite(row["g"]):
         text += f", g = {number(row['g'], 2)}"
-    return f"{text}, {within(row['g_low'], row['g_high'])}" if math.isfinite(row["g_low"]) else text
+    if math.isfinite(row["g_low"]):
+        text += f", {within(row['g_low'], row['g_high'])}"
+    return "; ".join([*parts, text])
 
 
 def _mixed(one: Analysis, criterion: str) -> str:
@@ -182,7 +277,7 @@ def _mixed(one: Analysis, criterion: str) -> str:
         f"{number(row.difference, 2)} from {names[row.method]}, {within(row.ci_low, row.ci_high)}"
         for row in fit.effects.itertuples()
     ]
-    return f"In {model}, {one.ratings.names[0]} differed by {'; by '.join(found)}."
+    return f"In {model} (normal intervals), {one.ratings.names[0]} differed by {'; by '.join(found)}."
 
 
 def _agreement(one: Analysis) -> str:
@@ -198,7 +293,7 @@ def _agreement(one: Analysis) -> str:
         verb = "has" if undefined == 1 else "have"
         text += (
             f" {capital(count(undefined, 'pairwise correlation'))} of {undefined + int(rows['pairs'].sum())} "
-            f"{verb} no value, as a reader did not vary his ratings or two had too few in common, and entered no "
+            f"{verb} no value, as a reader did not vary their ratings or two had too few in common, and entered no "
             "mean."
         )
     if len(one.repeats):

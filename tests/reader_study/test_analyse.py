@@ -13,9 +13,10 @@ from reader_study import study_figures, words
 from reader_study.analyse import analyse, write
 from reader_study.analysis import analysis, frames
 from reader_study.files import ANSWERS, write_answers, write_key, write_study
-from reader_study.inference import paired
+from reader_study.inference import paired, pairwise
 from reader_study.ratings import assemble
 from reader_study.study_report import stars
+from tests.reader_study.test_gaps import lacking as gapped
 from tests.reader_study.test_ratings import make_study
 from tests.reader_study.trials import METHODS, trial_scores, trial_table
 from utils.config import register
@@ -67,6 +68,7 @@ def test_planted_effects_are_found(planted):
             row = planted.test("raw", criterion, method)
             assert row["difference"] == pytest.approx(raw[0] - raw[METHODS.index(method)])
             assert row["p_holm"] < 0.05
+            assert row["p_both_holm"] < 0.05
             assert row["p_paper"] > row["p"]
     assert planted.variants["p_holm"].min() > 0.05
 
@@ -91,7 +93,7 @@ def test_every_output_of_simulated_data_says_so(planted, tmp_path):
     assert "<title>SIMULATED DATA" in report
     assert (tmp_path / "results.txt").read_text().startswith(words.SIMULATED)
     files = sorted(tmp_path.glob("*.csv"))
-    assert len(files) == 16
+    assert len(files) == 17
     for file in files:
         table = pd.read_csv(file)
         assert table["simulated"].all(), file.name
@@ -119,7 +121,13 @@ def test_report_stands_alone_and_shows_both_variants(planted, tmp_path):
     report = write(planted, tmp_path, {}).read_text()
     assert report.count("data:image/png;base64,") == 3
     assert not re.search(r"(src|href)=\"(?!data:)", report)
-    for label in ("Centred, as in the paper", "z-adjusted, as in the paper", "p, t(7)", "p, t(6)"):
+    for label in (
+        "Centred, the paper",
+        "z-adjusted, the paper",
+        "p, t(7)",
+        "p, t(6)",
+        "p, both random",
+    ):
         assert label in report
     assert not NAN.search(re.sub(r"base64,[^\"]*", "", report))
 
@@ -129,7 +137,11 @@ def test_results_in_words(planted):
     assert "Eight readers rated the explanations of 12 cases (6 benign, 6 malignant) by four methods" in text
     assert "none was missing" in text
     row = planted.test("raw", "image_quality", "lrp")
-    assert f"LRP (t(7) = {row['t']:.2f}, {words.p_text(row['p_holm'])}" in text
+    both = (
+        f"t({words.degrees_text(row['df_both'])}) = {row['t_both']:.2f}, {words.p_text(row['p_both_holm'])}"
+    )
+    assert f"{both}; paired t(7) = {row['t']:.2f}, {words.p_text(row['p_holm'])}" in text
+    assert f"by {row['difference']:.2f}, 95% CI [{row['both_low']:.2f}, {row['both_high']:.2f}]" in text
     assert not NAN.search(text)
     assert "  " not in text
     assert "–" not in text
@@ -150,6 +162,68 @@ def test_words_for_numbers_and_lists():
     assert [words.listed("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert [words.bounded(v) for v in (0.638, -0.09, 1.0, 0.999)] == [".64", "−.09", "1.00", "1.00"]
     assert [stars(p) for p in (0.0001, 0.005, 0.018, 0.2, np.nan)] == ["***", "**", "*", "", ""]
+
+
+def test_results_conclude_by_readers_and_lesions_both_random():
+    """All readers prefer the reference on two of 14 lesions and see no difference on the others: true of these lesions,
+    and no evidence of others."""
+    scores = np.random.default_rng(0).normal(0, 0.02, (8, 14, 2, 1))
+    scores[:, :2, 0] += 3
+    one = analysis(assemble(trial_table(scores)), resamples=2)
+    row = one.test("raw", "intuitive_validity", "deep_shap")
+    assert row["p_holm"] < 0.001
+    assert row["p_both_holm"] > 0.05
+    text = "\n".join(words.results(one))
+    assert "No significant difference was found between CycleAM and DeepSHAP (by " in text
+    assert "The difference from DeepSHAP is significant by the paired t, for these cases alone" in text
+    assert stars(row["p_both_holm"]) == ""
+
+
+@pytest.fixture(scope="module")
+def lacking():
+    """Four equal methods; 90 % of the answers to one are missing on the 8 best-rated of 24 lesions."""
+    return analysis(assemble(trial_table(gapped(criteria=1))), resamples=2)
+
+
+def test_answers_missing_on_the_best_lesions_make_no_difference(lacking):
+    criterion = lacking.ratings.criteria[0]
+    raw, matched = (
+        [lacking.mean(scale, criterion, method)["mean"] for method in METHODS] for scale in ("raw", "matched")
+    )
+    assert min(raw[:3]) - raw[3] > 0.2  # the mean that lacks the best lesions
+    assert np.ptp(matched) < 0.5
+    row = lacking.test("raw", criterion, "lrp")
+    assert row["difference"] == pytest.approx(matched[0] - matched[3], abs=0.1)
+    assert min(row["p_holm"], row["p_both_holm"]) > 0.05
+    text = "\n".join(words.results(lacking))
+    assert "was rated significantly" not in text
+    count = np.isnan(lacking.ratings.scores[:, :, 3]).sum()
+    assert (
+        f"Missing were 0 of 192 for CycleAM, 0 of 192 for DeepSHAP, 0 of 192 for DeepTaylor and {count} of"
+        in text
+    )
+    assert "Warning: these answers are not missing at random: the methods lack different numbers" in text
+    assert "cases that lack more answers were rated higher (Spearman's ρ = ." in text
+    assert "over the questions that have every method's answer" in text
+
+
+def test_answers_missing_on_the_best_lesions_make_no_false_positives():
+    both, paired_t = [], []
+    for seed in range(100):
+        row = pairwise(gapped(seed)[:, :, [0, 3], :1], ["a", "b"], ["c"]).iloc[0]
+        both.append(row["p_both"])
+        paired_t.append(row["p"])
+    for p in (both, paired_t):
+        assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.065)  # three standard errors
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_what_is_missing_is_in_the_report_by_method_and_reader(lacking, tmp_path):
+    report = write(lacking, tmp_path, {}).read_text()
+    missing = np.isnan(lacking.ratings.scores)
+    for name, count, asked in (("LRP", missing[:, :, 3].sum(), 192), ("r1", missing[0].sum(), 96)):
+        assert f'<th scope="row">{name}</th><td>{asked}</td><td>{count}</td>' in report
+    assert "not missing at random" in report
 
 
 def one_value(scores):
@@ -218,6 +292,30 @@ def test_a_study_folder_from_end_to_end(tmp_path):
     report = analyse(config(f"dir={tmp_path}"))
     assert report == tmp_path / "analysis/report.html"
     assert len(pd.read_csv(report.with_name("ratings.csv"))) == len(answers)
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_an_interim_look_is_asked_for_and_marked_everywhere(tmp_path):
+    study, key, answers = make_study(cases=4)
+    write_study(tmp_path, study)
+    write_key(tmp_path, key)
+    write_answers(tmp_path / ANSWERS, answers[:-3])
+    with pytest.raises(UserError, match="is open: 3 of 153 answers"):
+        analyse(config(f"dir={tmp_path}"))
+    assert not (tmp_path / "analysis").exists()
+    report = analyse(config(f"dir={tmp_path}", "study.analyse.interim=true"))
+    assert "<title>INTERIM LOOK" in report.read_text()
+    assert report.with_name("results.txt").read_text().startswith("[Interim look")
+    assert all(pd.read_csv(file)["interim"].all() for file in report.parent.glob("*.csv"))
+
+
+def test_earlier_looks_are_told(planted):
+    looks = ["2026-01-02T03:04:05+00:00", "2026-02-02T03:04:05+00:00"]
+    text = words.results(replace(planted, ratings=replace(planted.ratings, earlier_looks=looks)))[-1]
+    assert text.startswith(
+        "The results had been looked at twice before while the study was open (first at 2026-01-02"
+    )
+    assert "looked at" not in "".join(words.results(planted))
 
 
 def test_a_key_of_another_study_is_refused(tmp_path):

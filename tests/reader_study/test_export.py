@@ -1,11 +1,14 @@
 """The export: a row for each answer as the analysis takes it, and names of what is missing."""
 
+from contextlib import closing
+
 import pytest
 from hydra import compose, initialize_config_dir
 
 from reader_study.export import answer_table, export, missing_lines
 from reader_study.files import ANSWER_COLUMNS, read_answers, read_study
 from reader_study.serve import open_database
+from reader_study.unsealing import is_closed
 from tests.reader_study.serving import CRITERIA, ROOT
 from utils.config import register
 from utils.errors import UserError
@@ -67,3 +70,21 @@ def test_nothing_to_export(cfg, study_dir):
     with pytest.raises(UserError, match="action=serve"):
         export(cfg)
     assert not (study_dir / "answers.db").exists()
+
+
+def test_the_last_export_is_marked_and_a_later_one_is_not(cfg, study_dir):
+    study = read_study(study_dir)
+    with open_store_of(cfg, study) as store:
+        store.save("r01", study.readers["r01"].order()[0], CRITERIA[0], 1, 0, "a")
+    cfg.study.serve.closed = True
+    file = export(cfg)
+    assert is_closed(file)
+    cfg.study.serve.closed = False
+    assert is_closed(export(cfg))  # the same answers
+    with open_store_of(cfg, study) as store:
+        store.save("r01", study.readers["r01"].order()[0], CRITERIA[1], 1, 0, "b")
+    assert not is_closed(export(cfg))
+
+
+def open_store_of(cfg, study):
+    return closing(open_database(cfg, study))

@@ -8,6 +8,7 @@ from scipy import stats
 
 from evaluation.paired import holm
 from reader_study import inference, tables
+from reader_study.difference import over_both
 from tests.reader_study.trials import CRITERIA, METHODS, trial_scores
 
 FIRST = np.array([1.8, 2.4, 0.3, 1.3, 2.9, 2.2, 1.7, 0.6])
@@ -81,14 +82,49 @@ def test_a_reader_without_one_of_both_is_left_out():
 
 
 def test_every_pair_of_methods_once_and_holm_within_a_criterion():
-    means = tables.reader_means(trial_scores(seed=3))
-    rows = inference.pairwise(means, METHODS, CRITERIA)
+    scores = trial_scores(seed=3)
+    means = tables.reader_means(scores)
+    rows = inference.pairwise(scores, METHODS, CRITERIA)
     assert len(rows) == 6 * 3
     assert rows["first"].tolist()[:3] == ["cycle_am"] * 3
     part = rows[rows["criterion"] == "image_quality"]
     assert part["p_holm"].to_numpy() == pytest.approx(holm(part["p"].to_numpy()))
     row = part[(part["first"] == "deep_shap") & (part["second"] == "lrp")].iloc[0]
     assert row["t"] == pytest.approx(stats.ttest_rel(means[:, 1, 2], means[:, 3, 2]).statistic)
+    both = over_both((scores[:, :, 1, 2] - scores[:, :, 3, 2])[None])
+    assert (row["t_both"], row["df_both"], row["p_both"]) == pytest.approx(
+        (both.t[0], both.freedom[0], both.p[0])
+    )
+    margin = stats.t.ppf(0.975, both.freedom[0]) * np.sqrt(both.variance[0])
+    assert (row["both_low"], row["both_high"]) == pytest.approx(
+        (both.mean[0] - margin, both.mean[0] + margin)
+    )
+    assert part["p_both_holm"].to_numpy() == pytest.approx(holm(part["p_both"].to_numpy()))
+
+
+def test_methods_are_compared_by_the_answers_that_a_reader_gave_to_both():
+    scores = np.zeros((3, 4, 2, 1))
+    scores[:, 2:] = 4  # two lesions that everybody rates high
+    scores[:, :, 1] -= np.array([0, 1, 2])[:, None, None]
+    scores[:2, 2:, 1] = np.nan
+    row = inference.pairwise(scores, ["a", "b"], ["c"]).iloc[0]
+    assert (row["n"], row["answers"], row["difference"]) == (3, 8, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        (np.zeros((3, 4)), 1.0),
+        (np.ones((3, 4)), np.nan),
+        (np.ones((1, 4)), np.nan),
+        (np.eye(3)[:, :1], np.nan),
+    ],
+    ids=["no difference", "the same everywhere", "one reader", "one case"],
+)
+def test_both_random_says_where_it_has_no_value(differences, p):
+    found = inference.both_random(differences)
+    assert found.p_both == pytest.approx(p, nan_ok=True)
+    assert np.isnan([found.t_both, found.both_low]).all()
 
 
 def test_friedman_as_scipy_has_it_and_kendalls_w():
@@ -159,6 +195,9 @@ def test_mixed_model_says_where_it_cannot_be_fitted():
     assert "not converge" in same.remark
     single = inference.mixed_model(trial_scores(4, 1)[..., 0], METHODS)
     assert (single.converged, single.remark) == (False, "needs two or more cases")
+    lacking = trial_scores(4, 6)[..., 0]
+    lacking[..., 0] = np.nan  # the reference: the others would be compared with the next one
+    assert inference.mixed_model(lacking, METHODS).remark == "needs ratings of every method"
 
 
 def test_mixed_model_takes_missing_ratings():

@@ -49,6 +49,22 @@ def test_missing_ratings_are_named():
     assert np.isnan(found.scores).sum() == 2
 
 
+def test_what_nobody_answered_was_asked_for_too():
+    scores = trial_scores()
+    scores[:, 5, 2] = np.nan  # 8 readers, 3 criteria
+    found = assemble(trial_table(scores))
+    assert np.isfinite(found.scores).sum() == 2280
+    assert np.isfinite(found.scores).sum() + len(found.missing) == 8 * 24 * 4 * 3
+    assert found.missing["method"].unique().tolist() == [METHODS[2]]
+
+
+def test_single_items_rated_twice_are_asked_twice_of_everyone_and_no_others():
+    table = trial_table(SCORES, repeated=1)
+    one = (table["repeat"]) & (table["method"] != "lrp")
+    found = assemble(table[~one & ~(table["repeat"] & (table["reader"] == "r2"))])
+    assert found.missing[ITEM].to_numpy().tolist() == [["r2", "case1", "lrp", one, True] for one in CRITERIA]
+
+
 @pytest.mark.parametrize("reference", ["lrp", "unknown"])
 def test_the_reference_comes_first_where_it_exists(reference):
     found = assemble(trial_table(SCORES), reference=reference)
@@ -116,6 +132,88 @@ def test_chosen_criteria_and_words_for_labels(tmp_path):
 def test_what_cannot_be_right_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         from_csv(written(tmp_path, change(trial_table(SCORES))))
+
+
+@pytest.mark.parametrize("column", ["reader", "case", "method", "criterion", "variant"])
+def test_blanks_and_composition_make_no_other_id(tmp_path, column):
+    table = trial_table(SCORES)
+    if column != "criterion" and column != "method":  # whose names are the paper's
+        table[column] = "é" + table[column]
+    expected = from_csv(written(tmp_path, table))
+    other = table[column].str.replace("é", "e\u0301") + " "
+    mixed = table.assign(**{column: table[column].where(table.index % 2 == 0, other)})
+    found = from_csv(written(tmp_path, mixed.rename(columns={column: f" {column}"})))
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert (found.readers, found.cases, found.methods) == (expected.readers, expected.cases, expected.methods)
+    assert found.variants.tolist() == expected.variants.tolist()
+    assert found.missing.empty
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "other"),
+    [
+        ("reader", "r2", "R2"),
+        ("reader", "1", "1.0"),
+        ("reader", "1", "01"),
+        ("case", "case2", "Case2"),
+        ("method", "lrp", "LRP"),
+        ("criterion", "image_quality", "Image_Quality"),
+        ("variant", "A", "a"),
+    ],
+)
+def test_one_id_in_two_spellings_is_refused(tmp_path, column, one, other):
+    table = trial_table(SCORES)
+    table[column] = table[column].replace(table[column].iloc[-1], one)
+    some = (table[column] == one) & (table.index % 2 == 0)
+    assert some.any()
+    table.loc[some, column] = other
+    with pytest.raises(UserError, match=f"{column} '.*' and '.*', one id in two spellings") as raised:
+        from_csv(written(tmp_path, table))
+    assert f"'{one}'" in str(raised.value)
+    assert f"'{other}'" in str(raised.value)
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-8")])
+def test_separators_of_other_programs(tmp_path, separator, encoding):
+    file = tmp_path / "ratings.csv"
+    trial_table(SCORES).to_csv(file, index=False, sep=separator, encoding=encoding)
+    assert from_csv(file).scores.tolist() == SCORES.tolist()
+
+
+def test_a_reader_whose_initials_say_nothing(tmp_path):
+    table = trial_table(SCORES).replace({"reader": {"r2": "NA"}})
+    table["rating"] = table["rating"].astype(object).where(table.index != 0, "NA")
+    found = from_csv(written(tmp_path, table))
+    assert "NA" in found.readers
+    assert len(found.missing) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "reader,case,method,criterion,rating\nr1,c1,lrp,good,1,2\n",
+            "row 1 of .* has 6 cells and the header 5",
+        ),
+        ("reader,case,method,criterion,rating\nr1,c1,lrp,good\n", "row 1 of .* has 4 cells and the header 5"),
+        ("reader,case,method,criterion,rating,rating\nr1,c1,lrp,good,1,2\n", "two columns rating"),
+    ],
+)
+def test_rows_that_do_not_fit_their_header(tmp_path, text, message):
+    (tmp_path / "ratings.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        from_csv(tmp_path / "ratings.csv")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_criterion_that_the_file_does_not_have(tmp_path, wide):
+    table = trial_table(SCORES)
+    if wide:
+        table = table.pivot_table(
+            index=["reader", "case", "method"], columns="criterion", values="rating"
+        ).reset_index()
+    with pytest.raises(UserError, match=r"no criterion image_qualty; it has .*image_quality"):
+        from_csv(written(tmp_path, table), criteria=["intuitive_validity", "image_qualty"])
 
 
 def test_a_file_that_is_absent_or_empty(tmp_path):
