@@ -125,7 +125,7 @@ def preparation_rows(dicom_root: Path) -> list[dict[str, Any]]:
         print(f"preparation is not timed: {error}", file=sys.stderr)
         return []
     scans = [s for s in load_scans() if s.series_uid in series and any(le.included for le in find_lesions(s))]
-    return [preparation_row(scan, series[scan.series_uid]) for scan in scans[:1]]
+    return [preparation_row(scan, series[scan.series_uid][0]) for scan in scans[:1]]
 
 
 def preparation_row(scan: Scan, folder: Path) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def preparation_row(scan: Scan, folder: Path) -> dict[str, Any]:
     lesions = tuple(lesion for lesion in find_lesions(scan) if lesion.included)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "piece.npz"
-        job = Job(lesions, folder, Window(45.0, 64, 8), path)
+        job = Job(lesions, (folder,), Window(45.0, 64, 8), path)
         ours = min(timed(lambda: prepare_scan(job).save(path)) for _ in range(REPEATS))
     reference = pylidc_scan(scan)
     place = {"get_path_to_dicom_files": lambda self: str(folder)}  # instead of a file in the home folder

@@ -2,25 +2,25 @@
 
 Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow (JPEG, TIFF
 and BMP likewise), NPY by numpy without pickled objects. Volumes with an orientation are turned to rows front to
-back, columns right to left, slices feet up.
+back, columns right to left, slices feet up; of a DICOM folder those slices count that are there. NPY counts slices,
+rows, columns.
 """
 
 from __future__ import annotations
 
-import gzip
-import math
 import struct
+import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from PIL import Image, ImageSequence
 from scipy.ndimage import map_coordinates
 
 from datamodules.contract import HU_MAX, HU_MIN, IMAGE_SIZE
-from datamodules.headers import states_spacing
+from datamodules.volumes import Bare, Volume, matching_slice, open_volume
 from utils.errors import UserError
 
 HU_LOWEST, HU_HIGHEST = -32768.0, 65535.0  # metal and scanners' padding included
@@ -32,34 +32,60 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 @dataclass(frozen=True)
 class Plane:
-    """One slice: float32 pixels (rows, columns), and mm per row and column, None where the file has none."""
+    """One slice: float32 pixels (rows, columns), mm per row and column (None where the file has none), its number,
+    and the volume that it is of.
+    """
 
     pixels: np.ndarray
     spacing: tuple[float, float] | None
+    index: int
+    volume: Volume
+
+    def pixel(self, point_mm: Sequence[float]) -> tuple[float, float]:
+        """(row, column) of a position in the patient; only where the volume is `placed`."""
+        return self.volume.place(self.index).pixel(point_mm)
 
 
 def read_image(
-    path: Path, index: int | None = None, hu_range: tuple[float, float] = (HU_MIN, HU_MAX)
+    path: Path,
+    index: int | None = None,
+    hu_range: tuple[float, float] = (HU_MIN, HU_MAX),
+    point_mm: Sequence[float] | None = None,
 ) -> Plane:
-    """A slice in Hounsfield units: slice `index` counted from 0, or the central one of a volume.
+    """A slice in Hounsfield units: slice `index` counted from 0, the one that holds a position in the patient, or
+    the central one of a volume.
 
-    hu_range: what 0 and the largest value of 8-bit data (of pictures such as PNG: 8 or 16 bit) stand for. Raises
-    UserError where the file cannot be read, has no such slice, holds NaN, or cannot be Hounsfield units.
+    hu_range: what 0 and the largest value of 8-bit data (of pictures: 8 or 16 bit) stand for. point_mm: x to the left,
+    y to the back, z to the head (as DICOM, ITK and LUNA16 count). Raises UserError where the file cannot be read,
+    has no such slice, holds NaN, or cannot be Hounsfield units.
     """
-    pixels, spacing = _read(path, index)
+    raw = _read(path, lambda volume: _slice(volume, index, point_mm))
+    pixels = raw.pixels
     _check_finite(path, pixels)
     if pixels.dtype == np.uint8 or (pixels.dtype.kind == "u" and path.suffix.lower() in PICTURES):
         low, high = hu_range
         share = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
         _check_range(path, pixels, high - low)
-        return Plane(low + share * (high - low), spacing)
+        return replace(raw, pixels=low + share * (high - low))
     _check_hounsfield(path, pixels)
-    return Plane(pixels.astype(np.float32), spacing)
+    return replace(raw, pixels=pixels.astype(np.float32))
 
 
-def read_mask(path: Path, index: int | None = None) -> Plane:
-    """A slice of a mask in [0, 1]; a file may hold 0/1, 0..255 or fractions. UserError as `read_image`."""
-    pixels, spacing = _read(path, index)
+def read_mask(path: Path, index: int | None = None, image: Plane | None = None) -> Plane:
+    """A slice of a mask in [0, 1]; a file may hold 0/1, 0..255 or fractions.
+
+    image: the slice that it belongs to; the mask's slice is then the one at its place, not `index`. Raises UserError
+    as `read_image`, and where mask and image do not lie alike (`matching_slice`).
+    """
+    raw = _read(
+        path,
+        lambda volume: (
+            _slice(volume, index, None)
+            if image is None
+            else matching_slice(volume, image.volume, image.index)
+        ),
+    )
+    pixels = raw.pixels
     _check_finite(path, pixels)
     values = pixels.astype(np.float32)
     values = values / 255.0 if pixels.dtype.kind in "iu" and values.max() == 255.0 else values
@@ -68,7 +94,7 @@ def read_mask(path: Path, index: int | None = None) -> Plane:
             f"mask {path} has values from {values.min():g} to {values.max():g}; save it as 0 and 1, 0 and "
             "255 or a fraction in [0, 1]"
         )
-    return Plane(values, spacing)
+    return replace(raw, pixels=values)
 
 
 def cut(
@@ -96,12 +122,14 @@ def equivalent_diameter_mm(mask: np.ndarray, spacing: tuple[float, float]) -> fl
     return float(2.0 * np.sqrt(np.sum(mask >= 0.5) * spacing[0] * spacing[1] / np.pi))
 
 
-def _read(path: Path, index: int | None) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Raw values of the slice, and its spacing."""
-    suffix = path.suffix.lower()
-    reader = _read_picture if suffix in PICTURES else _read_npy if suffix == ".npy" else _read_itk
+def _read(path: Path, choose: Callable[[Volume], int]) -> Plane:
+    """Raw values of the slice that `choose` names."""
     try:
-        array, spacing = reader(path)
+        volume = _open(path)
+        index = choose(volume)
+        if not 0 <= index < volume.size[0]:
+            raise UserError(f"{path} has no slice {index}; its slices are 0 to {volume.size[0] - 1}")
+        return Plane(volume.pixels(index), volume.spacing, index, volume)
     except UserError:
         raise
     except (OSError, ValueError, EOFError, RuntimeError, SyntaxError, struct.error, zlib.error) as error:
@@ -109,27 +137,36 @@ def _read(path: Path, index: int | None) -> tuple[np.ndarray, tuple[float, float
         raise UserError(
             f"{path} cannot be read ({reason}); give NIfTI, MHA, DICOM, PNG or NPY, or mend the file"
         ) from error
-    return _slice(path, array, index), spacing
 
 
-def _slice(path: Path, array: np.ndarray, index: int | None) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "biuf":
+def _open(path: Path) -> Volume:
+    suffix = path.suffix.lower()
+    if suffix not in (*PICTURES, ".npy"):
+        return open_volume(path)
+    return Bare(path, _read_npy(path) if suffix == ".npy" else _read_picture(path))
+
+
+def _slice(volume: Volume, index: int | None, point_mm: Sequence[float] | None) -> int:
+    """The slice that is asked for."""
+    if point_mm is None:
+        return volume.size[0] // 2 if index is None else index
+    if not volume.placed or volume.flat:
         raise UserError(
-            f"{path} is {array.dtype} of shape {array.shape}; give one channel of numbers in 2-D or 3-D"
+            f"{volume.path} does not say where it lies; a position in mm needs DICOM, NIfTI, MHA or NRRD that does"
         )
-    index = len(array) // 2 if index is None else index
-    if not 0 <= index < len(array):
-        raise UserError(f"{path} has no slice {index}; its slices are 0 to {len(array) - 1}")
-    return array[index]
+    found = volume.nearest(point_mm)
+    if found is None:
+        raise UserError(
+            f"{volume.path} has no slice at {[float(mm) for mm in point_mm]} mm; mend the position"
+        )
+    return found
 
 
-def _read_picture(path: Path) -> tuple[np.ndarray, None]:
+def _read_picture(path: Path) -> np.ndarray:
     """A picture, or all pages of a TIFF. The dots per inch that it may name are those of a print."""
     with Image.open(path) as image:
         pages = [_page(path, page) for page in ImageSequence.Iterator(image)]
-    return pages[0] if len(pages) == 1 else np.stack(pages), None
+    return pages[0] if len(pages) == 1 else np.stack(pages)
 
 
 def _page(path: Path, page: Image.Image) -> np.ndarray:
@@ -138,46 +175,16 @@ def _page(path: Path, page: Image.Image) -> np.ndarray:
     return np.array(page.convert("L") if page.mode == "1" else page)
 
 
-def _read_npy(path: Path) -> tuple[np.ndarray, None]:
-    return np.load(path, allow_pickle=False), None
-
-
-def _read_itk(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_nifti_length(path)
-    image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
-    channels, dimensions = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
-    if channels != 1 or dimensions not in (2, 3):
-        raise UserError(
-            f"{path} has {channels} channels and {dimensions} dimensions; give one channel in 2-D or 3-D"
+def _read_npy(path: Path) -> np.ndarray:
+    array = np.load(path, allow_pickle=False)
+    if array.ndim == 3 and array.shape[0] == array.shape[1] != array.shape[2]:
+        slices, rows, columns = array.shape
+        warnings.warn(
+            f"{path} is taken for {slices} slices of {rows} x {columns} pixels; an array counted x, y, z must be "
+            "saved as array.transpose(2, 1, 0)",
+            stacklevel=2,
         )
-    if dimensions == 3:
-        image = sitk.DICOMOrient(image, "LPS")
-    spacing = image.GetSpacing()
-    return sitk.GetArrayFromImage(image), spacing[1::-1] if states_spacing(path, spacing) else None
-
-
-def _check_nifti_length(path: Path) -> None:
-    """Raise EOFError where a NIfTI file ends early: SimpleITK would read on, and give what lies in memory."""
-    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-        head = file.read(348)
-        count = len(head) + sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
-    order = next((sign for sign in "<>" if head[:4] == struct.pack(f"{sign}i", 348)), None)
-    if order is None:
-        return  # not NIfTI-1; whether it can be read is for SimpleITK to say
-    axes, *sizes = struct.unpack_from(f"{order}8h", head, 40)
-    (bits,), (offset,) = struct.unpack_from(f"{order}h", head, 72), struct.unpack_from(f"{order}f", head, 108)
-    if count < offset + math.prod(sizes[:axes]) * bits // 8:
-        raise EOFError("the file ends early")
-
-
-def _read_series(folder: Path) -> sitk.Image:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        raise UserError(
-            f"{folder} holds {len(series)} DICOM series; give a folder with exactly one, or a file"
-        )
-    return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return array
 
 
 def _check_finite(path: Path, pixels: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared, settings_digest
 from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
-from datamodules.dicom import index_series
+from datamodules.dicom import find_folders, index_series
 from datamodules.lesions import MIN_READERS, Lesion, load_lesions
 from datamodules.lidc_pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
 from utils.errors import UserError
@@ -26,7 +26,7 @@ class LIDCDataModule(NoduleDataModule):
     """The cohort of sec. 3.1: one axial slice a lesion, 45 x 45 mm, median malignancy as label, consensus
     as mask.
 
-    dicom_root: folder with the patients' folders (pylidc's layout, or any with one series a folder).
+    dicom_root: folder with the patients' folders (pylidc's layout, or any other).
     min_readers: a lesion needs at least that many annotations. workers: processes that prepare; None: every
     core. Other arguments: NoduleDataModule. Preparation is kept in cache_dir scan by scan, so an
     interrupted one goes on where it stopped, and ends with the list of lesions that could not be had
@@ -69,10 +69,9 @@ class LIDCDataModule(NoduleDataModule):
 
     def build_cases(self) -> Cases:
         """The lesions whose slices are at hand; cached until settings or DICOM folders change."""
-        series = index_series(self.dicom_root)
-        states = {folder: folder_state(folder) for folder in set(series.values())}
-        settings = {**self.piece_settings, "series": sorted((uid, states[at]) for uid, at in series.items())}
-        return prepared(self.cache_dir, "lidc", settings, lambda: self._prepare(series))
+        states = sorted(map(folder_state, find_folders(self.dicom_root)))
+        settings = {**self.piece_settings, "folders": states}
+        return prepared(self.cache_dir, "lidc", settings, self._prepare)
 
     def prepare_shard(self, shard: int, shards: int) -> int:
         """Prepare every `shards`-th scan, from number `shard` on, into the same cache; returns how many those are.
@@ -84,15 +83,15 @@ class LIDCDataModule(NoduleDataModule):
         mine = self._jobs(lesions, index_series(self.dicom_root))[shard::shards]
         return sum(1 for _ in prepare_scans(mine, self.workers))
 
-    def _prepare(self, series: dict[str, Path]) -> Cases:
+    def _prepare(self) -> Cases:
         lesions = [lesion for lesion in load_lesions(self.min_readers) if lesion.included]
-        jobs = self._jobs(lesions, series)
+        jobs = self._jobs(lesions, index_series(self.dicom_root))
         pieces = list(prepare_scans(jobs, self.workers))
         self._drop_outdated({job.path for job in jobs})
         self._report(skip_list(lesions, pieces))
         return self._cases({lesion.lesion_id: lesion for lesion in lesions}, pieces)
 
-    def _jobs(self, lesions: list[Lesion], series: dict[str, Path]) -> list[Job]:
+    def _jobs(self, lesions: list[Lesion], series: dict[str, list[Path]]) -> list[Job]:
         """One a scan that is at hand, in the order of the cohort. Raises UserError where none is."""
         by_scan = defaultdict(list)
         for lesion in lesions:
@@ -104,10 +103,12 @@ class LIDCDataModule(NoduleDataModule):
             )
         return [self._job(scan_id, members, series) for scan_id, members in by_scan.items()]
 
-    def _job(self, scan_id: int, lesions: list[Lesion], series: dict[str, Path]) -> Job:
-        folder = series[lesions[0].series_uid]
-        path = self.piece_folder / f"{scan_id:04d}-{folder_state(folder)}.npz"
-        return Job(tuple(lesions), folder, self.window_geometry, path)
+    def _job(self, scan_id: int, lesions: list[Lesion], series: dict[str, list[Path]]) -> Job:
+        folders = series[lesions[0].series_uid]
+        states = [folder_state(folder) for folder in folders]
+        state = states[0] if len(states) == 1 else settings_digest({"folders": states})
+        path = self.piece_folder / f"{scan_id:04d}-{state}.npz"
+        return Job(tuple(lesions), tuple(folders), self.window_geometry, path)
 
     def _drop_outdated(self, current: set[Path]) -> None:
         for path in set(self.piece_folder.glob("*.npz")) - current:

@@ -14,16 +14,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from datamodules.dicom import SliceError, choose_slice, read_headers, read_slice
+from datamodules.dicom import Header, SliceError, choose_slice, read_headers, read_slice
 from datamodules.lesions import Lesion, interpolation, lesion_mask
 from utils.errors import UserError
 
-VERSION = 1  # raise it when the content of a piece changes: older pieces are then made anew
+VERSION = 2  # raise it when the content of a piece changes: older pieces are then made anew
 AIR = -1024.0  # scanners fill the corners outside their field of view with lower values; those are no tissue
 POOL_FROM = 16  # scans; fewer are done before worker processes have started
 
@@ -84,10 +85,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Job:
-    """One scan to prepare: its lesions, the folder of its series, and where the piece is kept."""
+    """One scan to prepare: its lesions, the folders that hold its series, and where the piece is kept."""
 
     lesions: tuple[Lesion, ...]
-    folder: Path
+    folders: tuple[Path, ...]
     window: Window
     path: Path
 
@@ -143,10 +144,10 @@ def _make_one(job: Job) -> None:
 def prepare_scan(job: Job) -> Piece:
     """Read the slices of a scan's lesions and cut their windows; damaged data are listed, not raised."""
     cuts, skipped = [], []
-    slices = _Slices(job.folder, job.lesions[0])
+    copies = [_Slices(folder, job.lesions[0]) for folder in job.folders]
     for lesion in job.lesions:
         try:
-            cuts.append((lesion.lesion_id, *cut(slices.at(lesion.slice_z_mm), lesion, job.window)))
+            cuts.append((lesion.lesion_id, *cut(_slice(copies, lesion.slice_z_mm), lesion, job.window)))
         except SliceError as error:
             skipped.append((lesion.lesion_id, error.reason, error.detail))
     return _piece(cuts, skipped, job.window.side)
@@ -162,25 +163,35 @@ def _piece(cuts: list[tuple], skipped: list[tuple[str, str, str]], side: int) ->
     )
 
 
+def _slice(copies: list[_Slices], z_mm: float) -> np.ndarray:
+    """From the first copy of the series that has it whole; the first copy's SliceError where none has."""
+    errors = []
+    for copy in copies:
+        try:
+            return copy.at(z_mm)
+        except SliceError as error:
+            errors.append(error)
+    raise errors[0]
+
+
 class _Slices:
     """The slices of one series by z; headers are read once, and so is a slice that two lesions share."""
 
     def __init__(self, folder: Path, lesion: Lesion) -> None:
-        self.pixel_spacing = lesion.pixel_spacing
-        self.headers, self.unreadable = self._headers(folder, lesion.series_uid)
+        self.folder, self.series_uid, self.pixel_spacing = folder, lesion.series_uid, lesion.pixel_spacing
         self.read: dict[Path, np.ndarray] = {}
 
-    @staticmethod
-    def _headers(folder: Path, series_uid: str) -> tuple[list, list[str]]:
+    @cached_property
+    def headers(self) -> tuple[list[Header], list[str]]:
         try:
-            return read_headers(folder, series_uid)
+            return read_headers(self.folder, self.series_uid)
         except OSError:  # the folder went away, or may not be listed
             return [], []
 
     def at(self, z_mm: float) -> np.ndarray:
-        if not self.headers and not self.unreadable:
+        if not any(self.headers):
             raise SliceError("scan absent", "its folder holds no file of this series")
-        path = choose_slice(self.headers, self.unreadable, z_mm)
+        path = choose_slice(*self.headers, z_mm)
         if path not in self.read:
             self.read[path] = read_slice(path, self.pixel_spacing)
         return self.read[path]

@@ -1,9 +1,12 @@
 """Bring your own images: a CSV, or a list of them, with one row per case.
 
 Columns: image and label (0 or benign, 1 or malignant, empty for unknown); where at hand mask, patient_id,
-case_id, split (train, val, test), slice (counted from 0, feet up), spacing_mm, diameter_mm, centre_row and
-centre_col (in pixels; default the middle of the image). Other columns are ignored. Paths are relative to the
-CSV's folder and stay inside it; a file elsewhere is named by its absolute path.
+case_id, split (train, val, test), slice (counted from 0, feet up; of a DICOM folder those slices that are there),
+spacing_mm, diameter_mm, centre_row and centre_col (in pixels from 0, rows front to back, columns right to left, so
+after a volume was turned; of NPY as stored, slices first; default the middle of the image). Instead of slice and
+centre_* a position in the patient: coordX, coordY, coordZ in mm as LUNA16 has them (left, back, head). Other columns
+are ignored. Paths are relative to the CSV's folder and stay inside it; a file elsewhere is named by its absolute path.
+A mask lies as its image does: with the same geometry in its header, or, where one of the files has none, stored alike.
 
 Ids that differ in spelling only, as 0001 and 1, are refused: nobody can know whether they mean one patient. What
 spreadsheets make of a table (`utils.tables`) is read right or refused.
@@ -38,8 +41,9 @@ from utils.tables import Line, read_table
 LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
 LABELS |= {text: value for value in (UNKNOWN, BENIGN, MALIGNANT) for text in (str(value), f"{value}.0")}
 SPLITS = ("", "train", "val", "test")
+POINT = ("coordX", "coordY", "coordZ")
 TEXTS = ("image", "mask", "patient_id", "case_id", "split")
-COLUMNS = (*TEXTS, "label", "slice", "spacing_mm", "diameter_mm", "centre_row", "centre_col")
+COLUMNS = (*TEXTS, "label", "slice", "spacing_mm", "diameter_mm", "centre_row", "centre_col", *POINT)
 NO_ID = ("", "nan", "na", "n/a", "#n/a", "none", "null")  # what programs write for an empty cell
 ROUNDED = re.compile(
     r"[0-9]([.,][0-9]+)?E\+[0-9]+", re.IGNORECASE
@@ -62,6 +66,7 @@ class Row:
     spacing_mm: float | None
     diameter_mm: float | None
     centre: tuple[float, float] | None
+    point_mm: tuple[float, float, float] | None
 
 
 class Loaded(NamedTuple):
@@ -174,13 +179,14 @@ class ManifestDataModule(NoduleDataModule):
         return _to_cases(self.rows, loaded, margin, pixel_mm)
 
     def _load_row(self, row: Row, pixel_mm: float) -> Loaded:
-        plane = read_image(Path(row.image), row.slice, self.hu_range)
+        plane = read_image(Path(row.image), row.slice, self.hu_range, row.point_mm)
         spacing = self._spacing(row, plane)
-        centre = row.centre or tuple((count - 1) / 2 for count in plane.pixels.shape)
+        centre = _centre(row, plane)
         reach = reach_mm(plane.pixels.shape, spacing, centre)
         if reach <= 0:
             raise UserError(
-                f"{row.place}: centre {centre} lies outside of {row.image}; mend centre_row, centre_col"
+                f"{row.place}: centre {centre} lies outside of {row.image}; mend centre_row, centre_col "
+                "or coordX, coordY"
             )
         image = scale_hu(cut(plane.pixels, spacing, centre, pixel_mm, self.margin))
         if not row.mask:
@@ -258,9 +264,13 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
     centre = tuple(_number(record, name, place, least=0) for name in ("centre_row", "centre_col"))
     if (centre[0] is None) != (centre[1] is None) or (index or 0) % 1:
         raise UserError(f"{place}: give centre_row and centre_col together, and slice as a whole number")
+    point = _point(record, place)
+    if point and (index is not None or centre[0] is not None):
+        raise UserError(f"{place}: give {', '.join(POINT)}, or slice, centre_row and centre_col, not both")
+    within = [f":{number:g}" for number in (point or (index,)) if number is not None]
     case_id = record.get("case_id", "")
     if case_id.lower() in NO_ID:
-        case_id = record["image"] + (f":{index:g}" if index is not None else "")
+        case_id = record["image"] + "".join(within)
     return Row(
         place=place,
         image=_resolve(record["image"], folder, place),
@@ -273,6 +283,7 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
         spacing_mm=_number(record, "spacing_mm", place, least=1e-3),
         diameter_mm=_number(record, "diameter_mm", place, least=0),
         centre=None if centre[0] is None else centre,
+        point_mm=point,
     )
 
 
@@ -286,6 +297,14 @@ def _check_rounded(record: dict[str, str], place: str) -> None:
             )
 
 
+def _point(record: dict[str, str], place: str) -> tuple[float, float, float] | None:
+    """The position in the patient, None where its columns are absent or empty."""
+    numbers = [_number(record, name, place, least=-np.inf) for name in POINT]
+    if None in numbers and numbers != [None] * 3:
+        raise UserError(f"{place}: give {', '.join(POINT)} together")
+    return None if None in numbers else tuple(numbers)
+
+
 def _number(record: dict[str, str], name: str, place: str, least: float) -> float | None:
     """The number in a column, None where the column is absent or empty."""
     text = record.get(name, "")
@@ -295,10 +314,9 @@ def _number(record: dict[str, str], name: str, place: str, least: float) -> floa
         value = float(text)
     except ValueError:
         value = np.nan
-    if not least <= value < np.inf:
-        raise UserError(
-            f"{place}: {name} '{text}' is no number of at least {least:g}; mend it or leave it empty"
-        )
+    if not least <= value < np.inf or value == -np.inf:
+        at_least = f" of at least {least:g}" if least > -np.inf else ""
+        raise UserError(f"{place}: {name} '{text}' is no number{at_least}; mend it or leave it empty")
     return value
 
 
@@ -356,12 +374,21 @@ def _file_state(path: str) -> list[Any]:
     return [path] + [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def _matching_mask(row: Row, plane: Plane) -> np.ndarray:
-    mask = read_mask(Path(row.mask), row.slice).pixels
-    if mask.shape != plane.pixels.shape:
-        raise UserError(
-            f"{row.place}: mask {row.mask} is {mask.shape}, the image {plane.pixels.shape}; make them alike"
+def _centre(row: Row, plane: Plane) -> tuple[float, float]:
+    """The window's middle in pixels of the plane."""
+    if row.point_mm is not None:
+        return plane.pixel(row.point_mm)
+    if plane.volume.turned and (row.centre or row.slice is not None):
+        warnings.warn(  # one text for all rows, so that it is said once
+            "slice, centre_row and centre_col count in volumes as they are turned (slices feet up, rows front to back, "
+            "columns right to left), not as they are stored; coordX, coordY, coordZ in mm cannot be mistaken",
+            stacklevel=2,
         )
+    return row.centre or tuple((count - 1) / 2 for count in plane.pixels.shape)
+
+
+def _matching_mask(row: Row, plane: Plane) -> np.ndarray:
+    mask = read_mask(Path(row.mask), image=plane).pixels
     if mask.max() < 0.5:
         raise UserError(
             f"{row.place}: mask {row.mask} is empty in this slice; name another in column slice, or no mask"

@@ -57,3 +57,59 @@ def _write_slice(
     path.parent.mkdir(parents=True, exist_ok=True)
     pydicom.dcmwrite(path, data, enforce_file_format=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_ct() -> Callable[..., Path]:
+    return _write_ct
+
+
+def _write_ct(
+    path: Path,
+    stored: np.ndarray,
+    *,
+    z: float = 0.0,
+    series: str = "1.2.3",
+    signed: bool = False,
+    bits_stored: int = 16,
+    **changes,
+) -> Path:
+    """A slice with the given stored values, HU + 1024 unless changed, 0.8 x 0.7 mm, its first pixel at (0, 0, z).
+
+    changes: DICOM keywords and their values; None leaves the element out.
+    """
+    bits = 8 * stored.dtype.itemsize
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = changes.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    elements = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CT",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "StudyInstanceUID": "1.2",
+        "SeriesInstanceUID": series,
+        "SliceThickness": 2.5,
+        "ImagePositionPatient": [0, 0, z],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [0.8, 0.7],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "BitsAllocated": bits,
+        "BitsStored": min(bits, bits_stored),
+        "HighBit": min(bits, bits_stored) - 1,
+        "PixelRepresentation": int(signed),
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+    }
+    for keyword, value in (elements | changes).items():
+        if value is not None:
+            setattr(data, keyword, value)
+    data.PixelData = stored.astype(f"<{'iu'[not signed]}{bits // 8}").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
+    return path

@@ -1,15 +1,17 @@
 """Finding series and slices: pylidc's reading, pydicom's pixels, and what can be wrong in a folder."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from datamodules.annotations import import_pylidc, load_scans
-from datamodules.dicom import SliceError, choose_slice, index_series, read_headers, read_slice
+from datamodules.dicom import SliceError, choose_slice, index_series, load, pixels, read_headers, read_slice
+from datamodules.images import read_image
 from utils.errors import UserError
 
 
@@ -36,8 +38,8 @@ def chosen(folder: Path, scan, z: float) -> str:
 
 
 def test_series_is_found_in_pylidc_layout(tmp_path, folder, scan):
-    assert index_series(tmp_path)[scan.series_uid] == folder
-    assert index_series(tmp_path / scan.patient_id)[scan.series_uid] == folder
+    assert index_series(tmp_path)[scan.series_uid] == [folder]
+    assert index_series(tmp_path / scan.patient_id)[scan.series_uid] == [folder]
 
 
 def test_series_is_found_under_any_folder_name(tmp_path, folder, scan):
@@ -46,12 +48,56 @@ def test_series_is_found_under_any_folder_name(tmp_path, folder, scan):
     shutil.move(folder, other)
     (other / "LICENSE").write_text("not DICOM")
     (other / "._1-001.dcm").write_text("a file that another system left")
-    assert index_series(tmp_path) == {scan.series_uid: other}
+    assert index_series(tmp_path) == {scan.series_uid: [other]}
 
 
-def test_first_of_two_copies_counts(tmp_path, folder, scan):
+def test_copies_stand_in_the_order_of_their_paths(tmp_path, folder, scan):
     shutil.copytree(folder, tmp_path / "A-COPY" / scan.series_uid)
-    assert index_series(tmp_path)[scan.series_uid] == tmp_path / "A-COPY" / scan.series_uid
+    assert index_series(tmp_path)[scan.series_uid] == [tmp_path / "A-COPY" / scan.series_uid, folder]
+
+
+def test_links_to_upper_folders_end_and_no_folder_counts_twice(tmp_path, folder, scan):
+    patient = tmp_path / scan.patient_id
+    (patient / "back").symlink_to("..")
+    (patient / "here").symlink_to(".")
+    (patient / "zz_again").symlink_to(folder)
+    (tmp_path / "broken").symlink_to("nowhere")
+    assert index_series(tmp_path) == {scan.series_uid: [folder]}
+    elsewhere = tmp_path / "linked"
+    elsewhere.mkdir()
+    (elsewhere / "patients").symlink_to(patient)  # a folder that is reached by links alone counts
+    assert index_series(elsewhere) == {
+        scan.series_uid: [elsewhere / "patients" / folder.relative_to(patient)]
+    }
+
+
+@pytest.mark.parametrize("name", ["IM{}", "1.3.6.1.4.{}", "slice{}.ima", "slice{}.DCM"])
+def test_files_are_known_by_their_content_where_the_name_does_not_say(tmp_path, folder, scan, name):
+    other = tmp_path / "any"
+    other.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(other / name.format(number))
+    (other / "LICENSE").write_text("words " * 99)
+    (other / "notes.txt").write_text("DICM " * 99)
+    os.mkfifo(other / "pipe")  # nobody writes to it: to open it would wait for ever
+    assert index_series(tmp_path) == {scan.series_uid: [other]}
+    headers, unreadable = read_headers(other, scan.series_uid)
+    assert ([len(headers)], unreadable) == ([5], [])
+
+
+def test_all_series_of_a_folder_are_found(tmp_path, folder, scan, write_slice):
+    """Also by headers that are stored without types, deflated, or begin with another series' UID."""
+    others = [scan.series_uid[:-1], scan.series_uid[:-2], "1.2.3", "1.2.4"]
+    for number, uid in enumerate(others):
+        write_slice(folder / f"1-{58 + number}x.dcm", scan, 42, SeriesInstanceUID=uid)
+    for name, syntax in (
+        ("1-60x.dcm", ImplicitVRLittleEndian),
+        ("1-61x.dcm", DeflatedExplicitVRLittleEndian),
+    ):
+        data = pydicom.dcmread(folder / name)
+        data.file_meta.TransferSyntaxUID = syntax
+        data.save_as(folder / name, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+    assert index_series(tmp_path) == {uid: [folder] for uid in [scan.series_uid, *others]}
 
 
 @pytest.mark.parametrize(("name", "words"), [("nowhere", "is absent"), ("empty", "no DICOM series")])
@@ -143,6 +189,73 @@ def test_pixels_cut_short_are_no_image(folder, scan, missing):
 def test_other_spacing_is_refused(folder, scan):
     with pytest.raises(SliceError, match="pixel spacing"):
         read_slice(folder / "1-058.dcm", scan.pixel_spacing * 1.05)
+
+
+def test_a_scout_is_no_slice(folder, scan, write_slice):
+    write_slice(folder / "1-058.dcm", scan, 42, number=58, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
+    with pytest.raises(SliceError, match="no axial slice"):
+        read_slice(folder / "1-058.dcm", scan.pixel_spacing)
+
+
+KINDS = [(np.uint8, 8), (np.int8, 8), (np.uint16, 16), (np.int16, 16), (np.uint16, 12), (np.int16, 12)]
+RESCALES = [(None, None), (1, -1024), (0.5, -1000), (2, -30000)]
+
+
+@pytest.mark.parametrize("rescale", RESCALES)
+@pytest.mark.parametrize(("kind", "bits"), KINDS)
+@pytest.mark.parametrize("interpretation", ["MONOCHROME1", "MONOCHROME2"])
+def test_values_do_not_depend_on_how_they_are_to_be_shown(
+    tmp_path, write_ct, interpretation, kind, bits, rescale
+):
+    """Both readers give pydicom's stored values with their rescale, over the whole range of every kind."""
+    low = -(2 ** (bits - 1)) if np.dtype(kind).kind == "i" else 0
+    stored = np.linspace(low, low + 2**bits - 1, 64).round().reshape(8, 8).astype(kind)
+    path = write_ct(
+        tmp_path / "a.dcm",
+        stored,
+        signed=low < 0,
+        bits_stored=bits,
+        PhotometricInterpretation=interpretation,
+        PixelPaddingValue=None,
+        PixelSpacing=[0.7, 0.7],
+        RescaleSlope=rescale[0],
+        RescaleIntercept=rescale[1],
+    )
+    data = pydicom.dcmread(path)
+    np.testing.assert_array_equal(data.pixel_array, stored)
+    expected = stored * float(rescale[0] or 1) + float(rescale[1] or 0)
+    np.testing.assert_array_equal(pixels(load(path)), expected)
+    np.testing.assert_array_equal(read_slice(path, 0.7), expected)
+
+
+def test_images_are_not_turned_to_their_negative(folder, scan, closed_form):
+    """A whole slice, plain and compressed."""
+    path = folder / "1-058.dcm"
+    expected = closed_form(*np.indices((512, 512)), 42).astype(np.float32)
+    data = pydicom.dcmread(path)
+    data.PhotometricInterpretation = "MONOCHROME1"
+    data.save_as(path)
+    np.testing.assert_array_equal(read_image(path).pixels, expected)
+    np.testing.assert_array_equal(read_image(folder, 2).pixels, expected)
+    np.testing.assert_array_equal(read_slice(path, scan.pixel_spacing), expected)
+    data.compress(RLELossless)
+    data.save_as(path)
+    np.testing.assert_array_equal(read_image(path).pixels, expected)
+    cut_short(path, path.stat().st_size - 1000)
+    with pytest.raises(SliceError, match="damaged or cut short"):
+        read_slice(path, scan.pixel_spacing)
+
+
+def test_a_negative_that_cannot_be_undone_is_refused(folder, scan):
+    path = folder / "1-058.dcm"
+    data = pydicom.dcmread(path)
+    data.PhotometricInterpretation = "MONOCHROME1"
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_image(path)
+    with pytest.raises(SliceError, match="damaged or cut short"):
+        read_slice(path, scan.pixel_spacing)
 
 
 def test_messages_hold_no_header_content(folder, scan, capfd):

@@ -1,5 +1,7 @@
 """Reading slices: every format gives the same pixels; windows against an independent interpolation."""
 
+import warnings
+
 import numpy as np
 import pydicom
 import pytest
@@ -62,6 +64,19 @@ def test_npy_and_2d_files(tmp_path, volume):
     path = write_itk(tmp_path / "flat.mha", volume[0])
     np.testing.assert_array_equal(read_image(path).pixels, volume[0])
     assert read_image(path).spacing == pytest.approx((0.8, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((8, 8, 5), True), ((8, 8, 12), True), ((5, 8, 8), False), ((8, 8, 8), False)]
+)
+def test_an_array_that_seems_to_count_x_y_z_is_said(tmp_path, shape, said):
+    np.save(tmp_path / "v.npy", np.full(shape, -500, np.int16))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert read_image(tmp_path / "v.npy").pixels.shape == shape[1:]
+    assert ["save" in str(one.message) and "transpose(2, 1, 0)" in str(one.message) for one in caught] == [
+        True
+    ] * said
 
 
 @pytest.mark.parametrize("suffix", [".png", ".npy", ".mha"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,43 @@ def test_what_is_wrong_is_listed_and_the_rest_is_right(
     assert f"{lesion[short.scan_id].lesion_id}: unreadable file" in output
 
 
+def test_of_several_copies_the_one_that_has_the_slice(
+    module, tree, scans, cohort, closed_form, write_slice, tmp_path
+):
+    """Before the whole copy by path: one without the slice, one cut short in it, one of single files."""
+    lesions = [cohort[scan.scan_id][0] for scan in scans[2:5]]
+    for scan, lesion, change in zip(scans[2:5], lesions, ("absent", "short", "split"), strict=True):
+        whole, copy = folder_of(tree, scan), tree / "A-COPY" / scan.series_uid
+        shutil.copytree(whole, copy)
+        path = copy / f"{lesion.slice_k:03d}.dcm"
+        if change == "absent":
+            path.unlink()
+        elif change == "short":
+            os.truncate(path, path.stat().st_size - 5000)
+        else:
+            shutil.rmtree(whole)
+            for file in copy.iterdir():
+                (copy / file.stem).mkdir()
+                file.rename(copy / file.stem / file.name)
+    cases = module.build_cases()
+    for lesion in lesions:
+        row = list(cases.case_id).index(lesion.lesion_id)
+        np.testing.assert_allclose(cases.image[row], expected_image(lesion, closed_form), atol=1e-5)
+    assert (skipped(module)["reason"] == "scan absent").all()
+
+
+def test_two_scans_in_one_folder(module, tree, scans, cohort, closed_form):
+    """Under the name of the first, as in a folder of everything."""
+    one, other = scans[2:4]
+    for path in folder_of(tree, other).iterdir():
+        path.rename(folder_of(tree, one) / f"other-{path.name}")
+    cases = module.build_cases()
+    for scan in (one, other):
+        for lesion in cohort[scan.scan_id]:
+            row = list(cases.case_id).index(lesion.lesion_id)
+            np.testing.assert_allclose(cases.image[row], expected_image(lesion, closed_form), atol=1e-5)
+
+
 def test_second_start_reads_the_cache(module, tree, tmp_path, monkeypatch):
     first = module.build_cases()
     monkeypatch.setattr(lidc_pieces, "prepare_scan", None)  # would fail if it were called
@@ -248,7 +286,7 @@ def test_processes_give_the_same_pieces(tree, scans, cohort, tmp_path, monkeypat
 
     def jobs(name):
         return [
-            Job(tuple(cohort[s.scan_id]), folder_of(tree, s), window, tmp_path / name / f"{s.scan_id}.npz")
+            Job(tuple(cohort[s.scan_id]), (folder_of(tree, s),), window, tmp_path / name / f"{s.scan_id}.npz")
             for s in scans
         ]
 

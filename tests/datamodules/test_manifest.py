@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,114 @@ def test_slice_and_centre_columns(folder):
     brightest = np.unravel_index(image[0, 0].argmax(), (64, 64))
     assert set(map(int, brightest)) <= {31, 32}
     assert masks[0, 0].max() > 0.5
+
+
+@pytest.fixture
+def spot():
+    """A volume of 0.8 x 0.7 x 2.5 mm with one bright spot at slice 4, row 30, column 50, and its mask."""
+    volume = np.full((6, 80, 90), -900, np.int16)
+    volume[4, 29:32, 49:52] = 400
+    images = [sitk.GetImageFromArray(array) for array in (volume, (volume > 0).astype(np.uint8))]
+    for image in images:
+        image.SetSpacing((0.7, 0.8, 2.5))
+        image.SetOrigin((-20.0, 13.0, -400.0))
+    return images
+
+
+SPOT = {
+    "coordX": -20 + 50 * 0.7,
+    "coordY": 13 + 30 * 0.8,
+    "coordZ": -400 + 4 * 2.5 + 1.2,
+}  # 1.2 mm above the slice
+
+
+def spot_table(folder, **columns):
+    table = table_of(folder).assign(**dict.fromkeys(columns, ""))
+    table.loc[0, ["image", "mask", "spacing_mm"]] = ["spot.nii.gz", "spot_mask.nii.gz", ""]
+    table.loc[0, list(columns)] = [str(value) for value in columns.values()]
+    write(folder, table)
+
+
+@pytest.mark.parametrize(
+    "columns", [SPOT, {"slice": 4, "centre_row": 30, "centre_col": 50}], ids=["mm", "pixels"]
+)
+@pytest.mark.parametrize("order", ["LPS", "RAS", "SRP"])
+def test_centres_in_mm_and_in_pixels_whatever_the_stored_order(folder, spot, order, columns):
+    for image, name in zip(spot, ("spot", "spot_mask"), strict=True):
+        sitk.WriteImage(sitk.DICOMOrient(image, order), str(folder / f"{name}.nii.gz"))
+    spot_table(folder, **columns)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image, mask = ready(folder).cases.window()
+    said = ["count in volumes as they are turned" in str(warning.message) for warning in caught]
+    assert said == [True] * ("slice" in columns and order != "LPS")  # a word where the stored order differs
+    for bright in (image[0, 0] > 0.9, mask[0, 0] > 0.9):
+        rows, columns = np.nonzero(bright.numpy())
+        assert len(rows) > 4
+        assert (rows.mean(), columns.mean()) == pytest.approx((31.5, 31.5), abs=0.5)
+
+
+def test_lesions_of_one_volume_are_told_apart_by_their_places(folder, spot):
+    sitk.WriteImage(spot[0], str(folder / "spot.nii.gz"))
+    table = table_of(folder).drop(columns=["mask", "case_id"]).assign(**dict.fromkeys(SPOT, ""))
+    table.loc[0:1, ["image", "spacing_mm", "patient_id"]] = ["spot.nii.gz", "", "P0"]
+    table.loc[0, list(SPOT)] = [str(value) for value in SPOT.values()]
+    table.loc[1, list(SPOT)] = [str(value) for value in {**SPOT, "coordX": SPOT["coordX"] + 1}.values()]
+    write(folder, table)
+    assert ready(folder).cases.case_id[:2].tolist() == [
+        "spot.nii.gz:15:37:-388.8",
+        "spot.nii.gz:16:37:-388.8",
+    ]
+
+
+PLACES = {
+    "half a position": ({**SPOT, "coordZ": ""}, "line 2: give coordX, coordY, coordZ together"),
+    "both": (
+        {**SPOT, "slice": 4},
+        "line 2: give coordX, coordY, coordZ, or slice, centre_row and centre_col",
+    ),
+    "both centres": (
+        {**SPOT, "centre_row": 1, "centre_col": 2},
+        "or slice, centre_row and centre_col, not both",
+    ),
+    "text": ({**SPOT, "coordX": "5 mm"}, "line 2: coordX '5 mm' is no number; mend it"),
+    "infinite": ({**SPOT, "coordX": "-inf"}, "coordX '-inf' is no number; mend it"),
+    "above": ({**SPOT, "coordZ": -386}, r"spot.nii.gz has no slice at \[15.0, 37.0, -386.0\] mm"),
+    "beside": (
+        {**SPOT, "coordX": 80},
+        "lies outside of .*spot.nii.gz; mend centre_row, centre_col or coordX, coordY",
+    ),
+}
+
+
+@pytest.mark.parametrize(("columns", "message"), PLACES.values(), ids=PLACES)
+def test_positions_that_cannot_be_had(folder, spot, columns, message):
+    for image, name in zip(spot, ("spot", "spot_mask"), strict=True):
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    spot_table(folder, **columns)
+    with pytest.raises(UserError, match=message) as caught:
+        ready(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_position_needs_a_file_that_says_where_it_lies(folder):
+    write(folder, table_of(folder).assign(**SPOT))
+    with pytest.raises(UserError, match=r"i0\.npy does not say where it lies; a position in mm needs DICOM"):
+        ready(folder)
+
+
+def test_a_mask_with_a_bare_header_is_refused(folder, spot):
+    """As a program that writes the mask with the identity makes it: read as it lies it would be mirrored."""
+    sitk.WriteImage(spot[0], str(folder / "spot.nii.gz"))
+    bare = sitk.GetImageFromArray(sitk.GetArrayFromImage(spot[1]))
+    bare.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(bare, str(folder / "spot_mask.nii.gz"))
+    spot_table(folder, slice=4)
+    with pytest.raises(
+        UserError, match=r"spot_mask\.nii\.gz .* does not lie on slice 4 of .*spot.nii.gz"
+    ) as caught:
+        ready(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_margin_is_what_the_image_holds(folder):
