@@ -100,7 +100,8 @@ def measured(spacing):
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [axes]
     own.PlanePositionSequence = [place]
     groups = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": [own]}
-    return {"PixelSpacing": None, "NumberOfFrames": 1, **groups}
+    moved = dict.fromkeys(("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"))
+    return {**moved, "NumberOfFrames": 1, **groups}
 
 
 NOMINAL, DETECTOR = {"NominalScannedPixelSpacing": [0.5, 0.5]}, {"ImagerPixelSpacing": [0.5, 0.5]}
@@ -118,7 +119,6 @@ NOMINAL, DETECTOR = {"NominalScannedPixelSpacing": [0.5, 0.5]}, {"ImagerPixelSpa
         (SecondaryCaptureImageStorage, {"PixelSpacing": None}, None),
         (SecondaryCaptureImageStorage, {"PixelSpacing": None, **NOMINAL}, None),
         (ComputedRadiographyImageStorage, {"PixelSpacing": None, **DETECTOR}, None),
-        (ComputedRadiographyImageStorage, DETECTOR, None),  # it states another one than SimpleITK takes
     ],
 )
 def test_dicom_states_the_spacing_of_its_pixels_alone(tmp_path, write_slice, kind, changes, spacing):
@@ -128,6 +128,15 @@ def test_dicom_states_the_spacing_of_its_pixels_alone(tmp_path, write_slice, kin
     written.save_as(path)
     for given in (path, path.parent):
         assert read_image(given).spacing == (None if spacing is None else pytest.approx(spacing))
+
+
+def test_a_detectors_spacing_does_not_go_before_that_of_the_pixels(tmp_path, write_slice):
+    path = write_slice(tmp_path / "1.dcm", SCAN, 0, SOPClassUID=ComputedRadiographyImageStorage, **DETECTOR)
+    written = pydicom.dcmread(path)
+    written.file_meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    written.save_as(path)
+    assert sitk.ReadImage(str(path)).GetSpacing()[0] == 0.5
+    assert read_image(path).spacing is None
 
 
 @pytest.mark.parametrize(
