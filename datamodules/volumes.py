@@ -181,8 +181,8 @@ def open_volume(path: Path) -> Volume:
     if not path.is_dir():
         return Imaged(path, _load(path))
     series = only(path)
-    if series.orientation is None:  # a single file: a radiograph, or many frames
-        return Imaged(path, load(series.first.path, GDCM))
+    if len(series.files) == 1:  # it may be no slice of a stack: a radiograph, many frames
+        return Imaged(series.files[0], load(series.files[0], GDCM))
     return Stacked(path, series) if series.axial else Imaged(path, series.volume())
 
 
