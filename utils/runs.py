@@ -154,9 +154,7 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
     """Raise UserError where patients that are to be tested trained or validated the run."""
     seen = _seen(run_dir)
-    leaked = [
-        one for one in set(data.test_cases.patient_id) if seen.intersection(_digests([one, loose_key(one)]))
-    ]
+    leaked = [one for one in set(data.test_cases.patient_id) if seen.intersection(_spellings([one]))]
     if leaked:
         raise UserError(
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
