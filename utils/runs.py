@@ -142,8 +142,7 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
 
     The patients of the run `start`, whose weights this one begins with, count as seen too.
     """
-    trained = [*data.train_cases.patient_id, *data.val_cases.patient_id]
-    seen = set(_digests([*trained, *map(loose_key, trained)])) | _seen(start)
+    seen = set(_spellings([*data.train_cases.patient_id, *data.val_cases.patient_id])) | _seen(start)
     facts = {
         "fingerprint": data.fingerprint,
         "seen": sorted(seen),
@@ -155,9 +154,7 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
     """Raise UserError where patients that are to be tested trained or validated the run."""
     seen = _seen(run_dir)
-    leaked = [
-        one for one in set(data.test_cases.patient_id) if seen.intersection(_digests([one, loose_key(one)]))
-    ]
+    leaked = [one for one in set(data.test_cases.patient_id) if seen.intersection(_spellings([one]))]
     if leaked:
         raise UserError(
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
@@ -177,3 +174,9 @@ def _seen(run_dir: str | Path | None) -> set[str]:
 
 def _digests(ids: Iterable[str]) -> list[str]:
     return sorted({hashlib.sha256(str(name).encode()).hexdigest()[:16] for name in ids})
+
+
+def _spellings(ids: Iterable[str]) -> list[str]:
+    """Digests of the ids as they stand, which is all that runs of before have, and of what their spellings share."""
+    ids = list(ids)
+    return _digests([*ids, *map(loose_key, ids)])
