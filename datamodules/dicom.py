@@ -111,9 +111,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def may_be_dicom(path: Path) -> bool:
     """By its ending; a file with any other, or none, by the letters that stand at byte 128 of DICOM files."""
-    if (
-        path.name.startswith(".") or path.name.upper() == "DICOMDIR"
-    ):  # what other systems left; a list of files
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":  # left by a system; a list of files
         return False
     if path.suffix.lower() == ".dcm":
         return True

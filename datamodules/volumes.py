@@ -120,9 +120,8 @@ class Imaged:
         self.path, self.flat, self.placed = path, dimensions == 2, _states_place(path, image)
         image = sitk.JoinSeries(image) if self.flat else image
         self.turned = stored_axes(image) != AXES
-        self.image = (
-            image if self.flat else sitk.DICOMOrient(image, AXES)
-        )  # two dimensions tell no orientation
+        # two dimensions do not tell how a patient lies, so they stay as stored
+        self.image = image if self.flat else sitk.DICOMOrient(image, AXES)
         self.array = sitk.GetArrayViewFromImage(self.image)
         self.size = self.array.shape
         if self.size[0] > 1 and 1 in self.size[1:]:
@@ -250,9 +249,8 @@ def _states_place(path: Path, image: sitk.Image) -> bool:
         return "NRRD_space" in keys
     if "0008|0016" in keys:  # SOPClassUID: a DICOM file
         return {"0020|0032", "0028|0030"} <= set(keys)  # ImagePositionPatient, PixelSpacing
-    return "qform_code" not in keys or {image.GetMetaData("qform_code"), image.GetMetaData("sform_code")} != {
-        "0"
-    }
+    codes = [image.GetMetaData(key) for key in ("qform_code", "sform_code") if key in keys]
+    return not codes or set(codes) != {"0"}
 
 
 def _load(path: Path) -> sitk.Image:
