@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from reader_study import files, visits
 from reader_study.readers import Ability
 from reader_study.rehearsal import answer, make_up, readers_model
-from reader_study.unsealing import close
+from reader_study.unsealing import close, open_for_rehearsal
 from utils.errors import UserError
 
 
@@ -31,7 +31,7 @@ def simulate(cfg: DictConfig) -> Path:
         files.write_key(folder, key)
         files.write_study(folder, study)
     study = files.read_study(folder)
-    key = files.read_key(folder / files.KEY, study)
+    key = open_for_rehearsal(folder / files.KEY, study)
     options = OmegaConf.to_container(settings, resolve=True)
     model = readers_model(list(key.methods), study.criteria, options["effects"], settings.preference)
     answers = answer(study, key, model, abilities(options, study), cfg.seed)

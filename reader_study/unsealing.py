@@ -66,7 +66,7 @@ def open_key(file: Path, study: Study, answers: pd.DataFrame, source: Path, inte
     Raises:
         UserError: for a study that is not over, a key that cannot be read, or an opening that cannot be noted.
     """
-    asked = sum(len(reader.order()) for reader in study.readers.values()) * len(study.criteria)
+    asked = _asked(study)
     given = len(answers[["reader", "item", "criterion"]].drop_duplicates())
     state = "closed" if is_closed(source) else "complete" if given >= asked else INTERIM
     if state == INTERIM and not interim:
@@ -76,18 +76,30 @@ def open_key(file: Path, study: Study, answers: pd.DataFrame, source: Path, inte
             "answers. To look before the end: study.analyse.interim=true, which is noted and marked"
         )
     key = read_key(file, study)
-    row = dict(zip(COLUMNS, (_now(), study.study_id, state, given, asked, _checksum(source)), strict=True))
-    return Opened(key, _note(file.with_name(LOG), row))
+    return Opened(key, _note(file.with_name(LOG), study.study_id, state, given, asked, _checksum(source)))
 
 
-def _note(log: Path, row: dict) -> list[dict[str, str]]:
-    """Add a line to the log; returns all of them."""
+def open_for_rehearsal(file: Path, study: Study) -> Key:
+    """Read the key for synthetic readers, whose ratings betray the methods: noted too, unless the whole study is made
+    for a rehearsal."""
+    key = read_key(file, study)
+    if not study.simulated:
+        _note(file.with_name(LOG), study.study_id, "rehearsal", 0, _asked(study), "")
+    return key
+
+
+def _asked(study: Study) -> int:
+    return sum(len(reader.order()) for reader in study.readers.values()) * len(study.criteria)
+
+
+def _note(log: Path, *cells: str | int) -> list[dict[str, str]]:
+    """Add a line to the log, the time first; returns all of them."""
     try:
         with log.open("a+", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             if not stream.tell():
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow(dict(zip(COLUMNS, (_now(), *cells), strict=True)))
             stream.flush()
             os.fsync(stream.fileno())
             stream.seek(0)

@@ -124,6 +124,8 @@ def test_real_answers_are_never_overwritten(tmp_path, made):
     files.write_study(folder, study)
     file = simulate(config(tmp_path))
     assert simulate(config(tmp_path, "seed=5")) == file  # a second rehearsal takes the place of the first
+    noted = pd.read_csv(folder / "sealed/unsealed.csv")
+    assert noted["state"].tolist() == ["rehearsal"] * 2
     real = files.read_answers(file)
     real.loc[0, "simulated"] = False
     files.write_answers(file, real)
