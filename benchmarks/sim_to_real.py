@@ -27,6 +27,7 @@ from datamodules.phantom import PhantomDataModule
 from evaluation.classifier import classifier_result
 from networks import ConvNet
 from utils.errors import UserError
+from utils.identity import is_in
 
 AUGMENTATION = {"brightness": 0.02, "blur": 1.0, "noise": 0.02}
 BATCH, RATE, DECAY, SMOOTHING, SHIFT = 32, 2e-3, 1e-2, 0.05, 5
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def without_patients(cases: Cases, patients: np.ndarray) -> Cases:
     """The cases of all other patients."""
-    return cases.select(~np.isin(cases.patient_id, patients))
+    return cases.select(~is_in(cases.patient_id, patients))
 
 
 def fit(cases: Cases, epochs: int, seed: int) -> ConvNet:

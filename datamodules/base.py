@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,11 +19,23 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.augmentation import augment
 from datamodules.cases import Cases
-from datamodules.contract import BENIGN, IMAGE_SIZE, LABEL_NAMES, MALIGNANT, check_batch
+from datamodules.contract import (
+    BENIGN,
+    HU_MAX,
+    HU_MIN,
+    IMAGE_SIZE,
+    LABEL_NAMES,
+    MALIGNANT,
+    check_batch,
+    scale_hu,
+)
 from datamodules.splits import Split, check_labels, check_no_leak, split, stratified_subset
 from utils.errors import UserError
+from utils.identity import check_spellings
 
 SampleKey = tuple[int, int]  # (epoch, index of the case)
+CONTRAST = 0.1  # of [0, 1], 140 HU: in a window that spans less there is no lung beside tissue
+LUNG = float(scale_hu(np.array(-500.0)))  # and what is darker than this
 
 
 class EvaluationSamples(Dataset):
@@ -117,8 +130,8 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     shuffle_labels: a sanity check (Zhang et al. 2017): labels of training and validation are dealt out at random.
 
     After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
-    describe(). Raises UserError for a class without cases in the training or validation part, and for a
-    patient in two parts.
+    describe(). Raises UserError for a class without cases in the training or validation part, for a patient in
+    two parts, and for ids that differ in spelling only. Warns of the same image in two parts and of wrong units.
     """
 
     def __init__(
@@ -181,11 +194,15 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Read the cases and split them; the same for every stage."""
         self.prepare_data()
+        for name in ("case_id", "patient_id"):
+            check_spellings(getattr(self._prepared, name), name)
         parts = self.split_cases(self._prepared)
         check_no_leak(self._prepared.patient_id, parts)
         parts = self._limited(parts)
         self.train_cases, self.val_cases, self.test_cases = (self._prepared.select(part) for part in parts)
         self.cases = self._prepared.select(np.sort(np.concatenate(parts)))
+        warn_of_copies(self._parts())
+        warn_of_units(self.cases)
         if self.shuffle_labels:
             self.train_cases, self.val_cases = map(self._shuffled, (self.train_cases, self.val_cases))
         self._check_parts()
@@ -261,6 +278,55 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
             raise UserError(
                 "the test part is empty; raise data.test_fraction or data.limit, or name test rows"
             )
+
+
+def warn_of_copies(parts: dict[str, Cases]) -> None:
+    """Warn where images of one part are in another too, pixel for pixel: under two names, a patient is in both."""
+    found = {name: _by_pixels(cases) for name, cases in parts.items()}
+    for first, second in (("train", "test"), ("val", "test"), ("train", "val")):
+        shared = found[first].keys() & found[second].keys()
+        if shared:
+            count = sum(len(found[second][pixels]) for pixels in shared)
+            one, other = min((found[first][pixels][0], found[second][pixels][0]) for pixels in shared)
+            warnings.warn(
+                f"images of the {second} part that the {first} part holds too, pixel for pixel: {count} "
+                f"(as {other}, there {one}); drop the copies, or give them one patient_id",
+                stacklevel=2,
+            )
+
+
+def _by_pixels(cases: Cases) -> dict[bytes, list[str]]:
+    """Digest of a window's pixels -> the cases that have it."""
+    found: dict[bytes, list[str]] = {}
+    for window, name in zip(_windows(cases), cases.case_id, strict=True):
+        found.setdefault(hashlib.sha256(window.tobytes()).digest(), []).append(str(name))
+    return found
+
+
+def _windows(cases: Cases) -> np.ndarray:
+    """(N, 64, 64) the centred windows, not copied."""
+    centre = slice(cases.rim, cases.rim + IMAGE_SIZE)
+    return cases.image[:, centre, centre]
+
+
+def warn_of_units(cases: Cases) -> None:
+    """Warn of windows with next to no contrast, and of a set without lung: of values in another unit, or of centres
+    beside the lesions.
+    """
+    windows = _windows(cases)
+    spans, darkest = np.ptp(windows, axis=(1, 2)), float(windows.min())
+    flat = np.flatnonzero(spans < CONTRAST)
+    mend = "check their units, data.hu_range and centres"
+    if len(flat):
+        first = flat[spans[flat].argmin()]
+        warnings.warn(
+            f"images with next to no contrast: {len(flat)} of {len(cases)} (as {cases.case_id[first]}, which spans "
+            f"{spans[first] * (HU_MAX - HU_MIN):.0f} HU); {mend}",
+            stacklevel=2,
+        )
+    if darkest > LUNG:
+        hu = HU_MIN + darkest * (HU_MAX - HU_MIN)
+        warnings.warn(f"no image holds lung or air (the darkest pixel has {hu:.0f} HU); {mend}", stacklevel=2)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Reading one axial slice of an image file in Hounsfield units, and cutting the window out of it.
 
-Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow, NPY by
-numpy without pickled objects. Volumes with an orientation are turned to rows front to back, columns right to
-left, slices feet up; of a DICOM folder those slices count that are there. NPY counts slices, rows, columns.
+Files are NIfTI, MHA, NRRD, DICOM (a file or the folder of one series) by SimpleITK, PNG by Pillow (JPEG, TIFF
+and BMP likewise), NPY by numpy without pickled objects. Volumes with an orientation are turned to rows front to
+back, columns right to left, slices feet up; of a DICOM folder those slices count that are there. NPY counts slices,
+rows, columns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 from scipy.ndimage import map_coordinates
 
 from datamodules.contract import HU_MAX, HU_MIN, IMAGE_SIZE
@@ -23,6 +24,10 @@ from datamodules.volumes import Bare, Volume, matching_slice, open_volume
 from utils.errors import UserError
 
 HU_LOWEST, HU_HIGHEST = -32768.0, 65535.0  # metal and scanners' padding included
+PADDING = -1500.0  # HU: what is below is no tissue but a scanner's mark for "outside of the picture"
+FLAT = 20.0  # HU: noise alone spans more, so values that all lie this near to 0 have another unit
+SHARE = 0.1  # of the range of 16 bits: pictures that use less were not scaled to it
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,17 @@ def read_image(
     """A slice in Hounsfield units: slice `index` counted from 0, the one that holds a position in the patient, or
     the central one of a volume.
 
-    hu_range: what 0 and the largest value of 8-bit data (of PNG: 8 or 16 bit) stand for. point_mm: x to the left,
+    hu_range: what 0 and the largest value of 8-bit data (of pictures: 8 or 16 bit) stand for. point_mm: x to the left,
     y to the back, z to the head (as DICOM, ITK and LUNA16 count). Raises UserError where the file cannot be read,
     has no such slice, holds NaN, or cannot be Hounsfield units.
     """
     raw = _read(path, lambda volume: _slice(volume, index, point_mm))
     pixels = raw.pixels
     _check_finite(path, pixels)
-    if pixels.dtype == np.uint8 or path.suffix.lower() == ".png":
+    if pixels.dtype == np.uint8 or (pixels.dtype.kind == "u" and path.suffix.lower() in PICTURES):
         low, high = hu_range
         share = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        _check_range(path, pixels, high - low)
         return replace(raw, pixels=low + share * (high - low))
     _check_hounsfield(path, pixels)
     return replace(raw, pixels=pixels.astype(np.float32))
@@ -134,8 +140,10 @@ def _read(path: Path, choose: Callable[[Volume], int]) -> Plane:
 
 
 def _open(path: Path) -> Volume:
-    reader = {".png": _read_png, ".npy": _read_npy}.get(path.suffix.lower())
-    return open_volume(path) if reader is None else Bare(path, reader(path)[0])
+    suffix = path.suffix.lower()
+    if suffix not in (*PICTURES, ".npy"):
+        return open_volume(path)
+    return Bare(path, _read_npy(path) if suffix == ".npy" else _read_picture(path))
 
 
 def _slice(volume: Volume, index: int | None, point_mm: Sequence[float] | None) -> int:
@@ -154,14 +162,20 @@ def _slice(volume: Volume, index: int | None, point_mm: Sequence[float] | None) 
     return found
 
 
-def _read_png(path: Path) -> tuple[np.ndarray, None]:
+def _read_picture(path: Path) -> np.ndarray:
+    """A picture, or all pages of a TIFF. The dots per inch that it may name are those of a print."""
     with Image.open(path) as image:
-        if image.mode not in ("1", "L", "I;16"):
-            raise UserError(f"{path} is a PNG of kind {image.mode}; save it as 8 or 16 bit greyscale")
-        return np.asarray(image.convert("L") if image.mode == "1" else image), None
+        pages = [_page(path, page) for page in ImageSequence.Iterator(image)]
+    return pages[0] if len(pages) == 1 else np.stack(pages)
 
 
-def _read_npy(path: Path) -> tuple[np.ndarray, None]:
+def _page(path: Path, page: Image.Image) -> np.ndarray:
+    if page.mode not in ("1", "L", "I;16", "I;16B", "I", "F"):
+        raise UserError(f"{path} is a picture of kind {page.mode}; save it as 8 or 16 bit greyscale")
+    return np.array(page.convert("L") if page.mode == "1" else page)
+
+
+def _read_npy(path: Path) -> np.ndarray:
     array = np.load(path, allow_pickle=False)
     if array.ndim == 3 and array.shape[0] == array.shape[1] != array.shape[2]:
         slices, rows, columns = array.shape
@@ -170,7 +184,7 @@ def _read_npy(path: Path) -> tuple[np.ndarray, None]:
             "saved as array.transpose(2, 1, 0)",
             stacklevel=2,
         )
-    return array, None
+    return array
 
 
 def _check_finite(path: Path, pixels: np.ndarray) -> None:
@@ -180,15 +194,35 @@ def _check_finite(path: Path, pixels: np.ndarray) -> None:
         )
 
 
+def _check_range(path: Path, pixels: np.ndarray, width: float) -> None:
+    """Raise UserError where pixels that ought to fill their range, `width` HU, use next to nothing of it."""
+    low, high = int(pixels.min()), int(pixels.max())
+    if high <= 1:
+        raise UserError(f"{path} has no value above {high} of 255; is it a mask? Scale images to 0 to 255")
+    if pixels.dtype == np.uint8:
+        return
+    used = (
+        np.ptp(pixels[pixels > 0]) / np.iinfo(pixels.dtype).max
+    )  # 0 may mark what is outside of the picture
+    if used < SHARE and used * width < SHARE * (HU_MAX - HU_MIN):
+        offset = 32768 if high >= 16384 else 1024
+        raise UserError(
+            f"{path} uses {low} to {high} of 0 to 65535 only; if these are HU + {offset}, set "
+            f"data.hu_range=[{-offset}, {65535 - offset}]"
+        )
+
+
 def _check_hounsfield(path: Path, pixels: np.ndarray) -> None:
     low, high = float(pixels.min()), float(pixels.max())
     if low < HU_LOWEST or high > HU_HIGHEST:
         raise UserError(f"{path} has values from {low:g} to {high:g}; save Hounsfield units")
-    if low >= 0.0 and high <= 1.0:
+    if max(-low, high) <= FLAT:
         raise UserError(
             f"{path} has values from {low:g} to {high:g}, scaled already; save Hounsfield units, or 8 bit"
         )
-    if low >= 0.0:
+    tissue = pixels[pixels > PADDING]
+    if not len(tissue) or tissue.min() >= 0:
         raise UserError(
-            f"{path} has no value below 0 ({low:g} to {high:g}); save Hounsfield units (air: -1000), or 8 bit"
+            f"{path} has no value below 0, padding aside ({low:g} to {high:g}); save Hounsfield units "
+            "(air: -1000), or 8 bit"
         )

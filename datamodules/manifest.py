@@ -7,12 +7,17 @@ after a volume was turned; of NPY as stored, slices first; default the middle of
 centre_* a position in the patient: coordX, coordY, coordZ in mm as LUNA16 has them (left, back, head). Other columns
 are ignored. Paths are relative to the CSV's folder and stay inside it; a file elsewhere is named by its absolute path.
 A mask lies as its image does: with the same geometry in its header, or, where one of the files has none, stored alike.
+
+Ids that differ in spelling only, as 0001 and 1, are refused: nobody can know whether they mean one patient. What
+spreadsheets make of a table (`utils.tables`) is read right or refused.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -21,20 +26,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared
 from datamodules.contract import BENIGN, HU_MAX, HU_MIN, IMAGE_SIZE, MALIGNANT, UNKNOWN, scale_hu
+from datamodules.headers import data_files
 from datamodules.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
 from datamodules.splits import Split, check_no_leak, hold_out
 from utils.errors import UserError
+from utils.identity import check_spellings
+from utils.tables import Line, read_table
 
 LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
 LABELS |= {text: value for value in (UNKNOWN, BENIGN, MALIGNANT) for text in (str(value), f"{value}.0")}
 SPLITS = ("", "train", "val", "test")
 POINT = ("coordX", "coordY", "coordZ")
+TEXTS = ("image", "mask", "patient_id", "case_id", "split")
+COLUMNS = (*TEXTS, "label", "slice", "spacing_mm", "diameter_mm", "centre_row", "centre_col", *POINT)
+NO_ID = ("", "nan", "na", "n/a", "#n/a", "none", "null")  # what programs write for an empty cell
+ROUNDED = re.compile(
+    r"[0-9]([.,][0-9]+)?E\+[0-9]+", re.IGNORECASE
+)  # 1.23457E+12: a spreadsheet's long number
+READING = 2  # raise it when files are read otherwise: caches of before are then built anew
 
 
 @dataclass(frozen=True)
@@ -70,8 +84,8 @@ class ManifestDataModule(NoduleDataModule):
     csv: path or list of paths; test_csv: the same, all of whose rows are the test part. Without it the column
     `split` decides, and without that the split is drawn as for every source. Where only the test part is
     given, validation patients are drawn from the rest.
-    hu_range: Hounsfield units of the lowest and highest value of 8-bit images; spacing_mm: pixel size where
-    neither the row nor the file gives one (the row goes before the file).
+    hu_range: Hounsfield units of the lowest and highest value of 8-bit images, and of pictures of 16 bit;
+    spacing_mm: pixel size where neither the row nor the file gives one (the row goes before the file).
     Further arguments as in NoduleDataModule. Raises UserError, one line, for anything wrong in the tables or
     files.
     """
@@ -98,7 +112,7 @@ class ManifestDataModule(NoduleDataModule):
         """All rows of all tables, checked."""
         rows = [row for path in self.csv for row in read_rows(path)]
         rows += [replace(row, split="test") for path in self.test_csv for row in read_rows(path)]
-        _check_unique(rows)
+        _check_ids(rows)
         _check_files(rows)
         return rows
 
@@ -147,6 +161,7 @@ class ManifestDataModule(NoduleDataModule):
 
     def _settings(self) -> dict[str, Any]:
         return {
+            "reading": READING,
             "fov_mm": self.fov_mm,
             "margin": self.margin,
             "hu_range": self.hu_range,
@@ -212,38 +227,26 @@ class ManifestDataModule(NoduleDataModule):
 def read_rows(path: Path) -> list[Row]:
     """The rows of one CSV. Raises UserError where the file, a column or a value is missing or wrong."""
     table = _read_table(path)
-    missing = [name for name in ("image", "label") if name not in table]
+    names = table[0].cells
+    missing = [name for name in ("image", "label") if name not in names]
     if missing:
         raise UserError(
-            f"{path} has no column {missing[0]}; add it (label: 0, 1 or empty), found: {', '.join(table)}"
+            f"{path} has no column {missing[0]}; add it (label: 0, 1 or empty), found: {', '.join(names)}"
         )
-    if "patient_id" not in table:
+    if "patient_id" not in names:
         warnings.warn(
             f"{path} has no column patient_id: every case counts as a patient of its own", stacklevel=2
         )
-    return [
-        _parse(record, f"{path.name} line {line}", path.parent)
-        for line, record in enumerate(table.to_dict("records"), 2)
-    ]
+    return [_parse(line.cells, f"{path.name} line {line.number}", path.parent) for line in table]
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> list[Line]:
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
+        return read_table(path, COLUMNS, TEXTS)
     except FileNotFoundError as error:
         raise UserError(f"the manifest {path} does not exist; check data.csv and data.test_csv") from error
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # pandas' parser errors are ValueErrors, and may have several lines
-        raise UserError(
-            f"the manifest {path} is no CSV table ({str(error).splitlines()[0]}); mend it"
-        ) from error
-    if table.empty:
-        raise UserError(f"the manifest {path} has no rows; add one per case")
-    return table.rename(columns=str.strip).apply(lambda column: column.str.strip())
+    except OSError as error:
+        raise UserError(f"the manifest {path} cannot be read ({error.strerror}); mend it") from error
 
 
 def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
@@ -254,8 +257,9 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
         )
     if part not in SPLITS:
         raise UserError(f"{place}: split '{record['split']}' is unknown; use train, val or test")
-    if not record["image"] or record.get("patient_id") == "":
+    if not record["image"] or record.get("patient_id", "-").lower() in NO_ID:
         raise UserError(f"{place}: {'patient_id' if record['image'] else 'image'} is empty; fill it in")
+    _check_rounded(record, place)
     index = _number(record, "slice", place, least=0)
     centre = tuple(_number(record, name, place, least=0) for name in ("centre_row", "centre_col"))
     if (centre[0] is None) != (centre[1] is None) or (index or 0) % 1:
@@ -264,7 +268,9 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
     if point and (index is not None or centre[0] is not None):
         raise UserError(f"{place}: give {', '.join(POINT)}, or slice, centre_row and centre_col, not both")
     within = [f":{number:g}" for number in (point or (index,)) if number is not None]
-    case_id = record.get("case_id") or record["image"] + "".join(within)
+    case_id = record.get("case_id", "")
+    if case_id.lower() in NO_ID:
+        case_id = record["image"] + "".join(within)
     return Row(
         place=place,
         image=_resolve(record["image"], folder, place),
@@ -279,6 +285,16 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
         centre=None if centre[0] is None else centre,
         point_mm=point,
     )
+
+
+def _check_rounded(record: dict[str, str], place: str) -> None:
+    """Raise UserError for an id that a spreadsheet has made a rounded number: patients may have become one."""
+    for name in ("patient_id", "case_id"):
+        if ROUNDED.fullmatch(record.get(name, "")):
+            raise UserError(
+                f"{place}: {name} {record[name]} has lost digits in a spreadsheet; format the column as text there, "
+                "fill in the ids and save the table again"
+            )
 
 
 def _point(record: dict[str, str], place: str) -> tuple[float, float, float] | None:
@@ -313,7 +329,8 @@ def _resolve(name: str, folder: Path, place: str) -> str:
     return os.path.abspath(folder / name)
 
 
-def _check_unique(rows: list[Row]) -> None:
+def _check_ids(rows: list[Row]) -> None:
+    """Raise UserError for two cases of one name and ids that differ in spelling only; warn of a file's two patients."""
     places: dict[str, str] = {}
     for row in rows:
         if row.case_id in places:
@@ -321,6 +338,23 @@ def _check_unique(rows: list[Row]) -> None:
                 f"{row.place}: case_id {row.case_id} stands in {places[row.case_id]} too; make it unique"
             )
         places[row.case_id] = row.place
+    for name in ("case_id", "patient_id"):
+        check_spellings([getattr(row, name) for row in rows], name, [row.place for row in rows])
+    _warn_of_shared_files(rows)
+
+
+def _warn_of_shared_files(rows: list[Row]) -> None:
+    """Warn where rows of several patients name one image file: it would fall into several parts of the split."""
+    patients: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        patients[os.path.realpath(row.image)].add(row.patient_id)
+    shared = [path for path, names in patients.items() if len(names) > 1]
+    if shared:
+        warnings.warn(
+            f"files that stand under several patients each: {len(shared)} (as {shared[0]}: "
+            f"{', '.join(sorted(patients[shared[0]])[:3])}); give a patient's images one patient_id",
+            stacklevel=2,
+        )
 
 
 def _check_files(rows: list[Row]) -> None:
@@ -335,8 +369,8 @@ def _check_files(rows: list[Row]) -> None:
 
 
 def _file_state(path: str) -> list[Any]:
-    """What changes when a file changes; of a folder, its files'."""
-    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
+    """What changes when a file changes, or one that holds its pixels; of a folder, its files'."""
+    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path), *data_files(Path(path))]
     return [path] + [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

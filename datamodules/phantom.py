@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -27,6 +28,7 @@ from datamodules.phantom_render import render_slice
 from datamodules.phantom_scene import VERSION, Finding, Scene, draw_scene
 from datamodules.splits import Split
 from utils.errors import UserError
+from utils.identity import is_in
 
 EXTENT_MM = 57.0  # side of what is rendered; windows up to 45 mm with a margin of 8 pixels share one scene
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
@@ -63,7 +65,12 @@ class PhantomDataModule(NoduleDataModule):
     def build_cases(self) -> Cases:
         """Every labelled lesion of the patients kept, view by view, from the cache where it was prepared before."""
         cases = prepared(self.cache_dir, self.source, self._settings(), self._render)
-        return cases.select(~np.isin(cases.patient_id, self.without))
+        left_out = is_in(cases.patient_id, self.without)
+        if self.without and not left_out.any():
+            warnings.warn(
+                "data.without names no patient of these data; check its column patient_id", stacklevel=2
+            )
+        return cases.select(~left_out)
 
     def split_cases(self, cases: Cases) -> Split:
         """The base class's split of the lesions; further views join the training part only."""

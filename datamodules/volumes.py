@@ -19,6 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from datamodules.dicom import AXIAL, GDCM, load
+from datamodules.headers import states_spacing
 from datamodules.series import Series, only
 from utils.errors import UserError
 
@@ -128,7 +129,8 @@ class Imaged:
 
     @property
     def spacing(self) -> tuple[float, float] | None:
-        return self.image.GetSpacing()[1::-1]
+        spacing = self.image.GetSpacing()
+        return spacing[1::-1] if states_spacing(self.path, spacing) else None
 
     def pixels(self, index: int) -> np.ndarray:
         return self.array[index].copy()

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from utils.errors import UserError
 from utils.files import copy_atomically, write_atomically
+from utils.identity import loose_key
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -137,11 +138,11 @@ def adopt(source: Path, run_dir: Path) -> None:
 
 
 def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path | None = None) -> None:
-    """Write `split.json`: the data's fingerprint and digests of its patients' ids.
+    """Write `split.json`: the data's fingerprint and digests of its patients' ids; of those seen, in any spelling.
 
     The patients of the run `start`, whose weights this one begins with, count as seen too.
     """
-    seen = set(_digests([*data.train_cases.patient_id, *data.val_cases.patient_id])) | _seen(start)
+    seen = set(_spellings([*data.train_cases.patient_id, *data.val_cases.patient_id])) | _seen(start)
     facts = {
         "fingerprint": data.fingerprint,
         "seen": sorted(seen),
@@ -152,7 +153,8 @@ def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path |
 
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
     """Raise UserError where patients that are to be tested trained or validated the run."""
-    leaked = _seen(run_dir) & set(_digests(data.test_cases.patient_id))
+    seen = _seen(run_dir)
+    leaked = [one for one in set(data.test_cases.patient_id) if seen.intersection(_spellings([one]))]
     if leaked:
         raise UserError(
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
@@ -172,3 +174,9 @@ def _seen(run_dir: str | Path | None) -> set[str]:
 
 def _digests(ids: Iterable[str]) -> list[str]:
     return sorted({hashlib.sha256(str(name).encode()).hexdigest()[:16] for name in ids})
+
+
+def _spellings(ids: Iterable[str]) -> list[str]:
+    """Digests of the ids as they stand, which is all that runs of before have, and of what their spellings share."""
+    ids = list(ids)
+    return _digests([*ids, *map(loose_key, ids)])

@@ -1,5 +1,7 @@
 """NoduleDataModule: parts, batches of the contract, samples that depend on (seed, epoch, index) only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -321,3 +323,52 @@ def test_shuffled_labels_are_the_same_labels_and_the_test_part_keeps_its_own(tmp
     assert 0.25 < np.mean(before == after) < 0.75
     assert np.array_equal(plain.test_cases.label, shuffled.test_cases.label)
     assert np.array_equal(plain.train_cases.image, shuffled.train_cases.image)
+
+
+def said(recwarn, words):
+    return [str(one.message) for one in recwarn if words in str(one.message)]
+
+
+def test_copies_in_two_parts_are_counted(recwarn):
+    data = ready()
+    assert not said(recwarn, "pixel for pixel")
+    train, test = data.train_cases.case_id[:3], data.test_cases.case_id[:3]
+    cases = make_cases()
+    place = {name: number for number, name in enumerate(cases.case_id)}
+    inner = slice(RIM, -RIM)
+    for one, other in zip(train, test, strict=True):  # alike in the window, not in the rim
+        cases.image[place[other], inner, inner] = cases.image[place[one], inner, inner]
+    ready(cases)
+    (message,) = said(recwarn, "pixel for pixel")
+    assert "images of the test part that the train part holds too, pixel for pixel: 3 (as case" in message
+    assert "\n" not in message
+
+
+def test_windows_without_contrast_are_counted(recwarn):
+    cases = make_cases()
+    ready(cases)
+    assert not said(recwarn, "contrast")
+    cases.image[[3, 50]] = 0.7135 + 0.0001 * cases.image[[3, 50]]
+    ready(cases)
+    (message,) = said(recwarn, "contrast")
+    assert message.startswith("images with next to no contrast: 2 of 80 (as case003, which spans 0 HU)")
+
+
+def test_a_set_without_lung_is_pointed_out(recwarn):
+    cases = make_cases()
+    cases.image[:] = 0.5 + 0.3 * cases.image
+    ready(cases)
+    (message,) = said(recwarn, "lung")
+    assert "darkest pixel has -2" in message
+    cases.image[5, RIM + 3, RIM + 3] = 0.1
+    ready(cases)
+    assert len(said(recwarn, "lung")) == 1
+
+
+@pytest.mark.parametrize("column", ["case_id", "patient_id"])
+def test_every_source_is_refused_where_two_ids_differ_in_spelling_only(column):
+    cases = make_cases()
+    names = getattr(cases, column).copy()
+    names[7] = names[0].upper() if column == "case_id" else "p00"
+    with pytest.raises(UserError, match=f"{column} '.+' and '.+' differ in spelling only"):
+        ready(replace(cases, **{column: names}))

@@ -252,3 +252,77 @@ def test_other_slips_are_named(tmp_path, volume):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds 0 DICOM series"):
         read_image(tmp_path / "empty")
+
+
+def ct(radius=4.0, size=96):
+    """Lung with noise and a disc of tissue, HU."""
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    noise = np.random.default_rng(0).normal(0, 20, (size, size))
+    return (-850 + 890 * (np.hypot(rows, columns) < radius) + noise).round().astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        (ct() + 600.0) / 300,  # mean 0, a deviation of some units
+        ct() / 1000 + 0.1,  # within [-1, 1]
+        np.where(ct() > -400, 15, -12).astype(np.int8),
+    ],
+)
+def test_values_of_a_few_units_are_no_hounsfield_units(tmp_path, scaled):
+    with pytest.raises(UserError, match="scaled already; save Hounsfield units"):
+        read_image(saved(tmp_path, scaled))
+
+
+def test_padding_does_not_hide_an_offset(tmp_path):
+    stored = ct() + 1024
+    stored[:5] = -2000
+    with pytest.raises(UserError, match=r"no value below 0, padding aside \(-2000 to"):
+        read_image(saved(tmp_path, stored))
+    stored = ct()
+    stored[:5] = -2000
+    np.testing.assert_array_equal(read_image(saved(tmp_path, stored)).pixels, stored)
+
+
+@pytest.mark.parametrize(("offset", "range_"), [(32768, (-32768, 32767)), (1024, (-1024, 64511))])
+@pytest.mark.parametrize("padding", [False, True])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_with_an_offset_name_the_range_that_is_right(tmp_path, offset, range_, padding, suffix):
+    path, stored = tmp_path / f"x.{suffix}", ct() + offset
+    if padding:
+        stored[:9] = 0
+    Image.fromarray(stored.astype(np.uint16)).save(path)
+    with pytest.raises(UserError, match=rf"data.hu_range=\[{range_[0]}, {range_[1]}\]") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+    np.testing.assert_allclose(read_image(path, hu_range=range_).pixels, stored - offset, atol=0.01)
+
+
+def test_eight_bits_that_hold_a_mask_are_no_image(tmp_path):
+    mask = (ct() > -400).astype(np.uint8)
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    for path in (tmp_path / "x.png", saved(tmp_path, mask)):
+        with pytest.raises(UserError, match="no value above 1 of 255"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "bmp"])
+def test_other_pictures_are_read_as_png(tmp_path, suffix):
+    grey = ((ct(20) + 1000) / 1400 * 255).clip(0, 255).astype(np.uint8)
+    for name in (f"x.{suffix}", "x.png"):
+        Image.fromarray(grey).save(tmp_path / name)
+    other, png = (read_image(tmp_path / name) for name in (f"x.{suffix}", "x.png"))
+    assert np.abs(other.pixels - png.pixels).mean() < (20 if suffix == "jpg" else 1e-3)
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / f"x.{suffix}")
+    with pytest.raises(UserError, match="kind RGB"):
+        read_image(tmp_path / f"x.{suffix}")
+
+
+def test_tiff_with_pages_hounsfield_units_and_black_as_its_largest_value(tmp_path):
+    pages = [Image.fromarray(ct(radius)) for radius in (5, 10, 20)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    for index in range(3):
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif", index).pixels, np.array(pages[index]))
+    grey = np.random.default_rng(0).integers(0, 256, (9, 9), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "x.tif", tiffinfo={262: 0})
+    np.testing.assert_allclose(read_image(tmp_path / "x.tif").pixels, grey / 255 * 1400 - 1000, atol=1e-3)

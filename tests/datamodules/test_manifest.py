@@ -29,7 +29,7 @@ def folder(tmp_path):
     records = []
     for number in range(24):
         shape = disc(4 + number % 9)
-        np.save(tmp_path / f"i{number}.npy", (-900 + 1000 * shape.astype(int)).astype(np.int16))
+        np.save(tmp_path / f"i{number}.npy", (-900 + 1000 * shape.astype(int) + number // 9).astype(np.int16))
         np.save(tmp_path / f"m{number}.npy", shape)
         records.append(
             {
@@ -422,12 +422,23 @@ ERRORS = {
     "half a centre": (change("centre_row", "20"), "centre_row and centre_col together"),
     "centre outside": (both(change("centre_row", "70"), change("centre_col", "20")), "lies outside"),
     "same case": (change("case_id", "c1"), "line 3: case_id c1 stands in cases.csv line 2 too"),
+    "case in another spelling": (
+        change("case_id", "C01"),
+        r"case_id 'C01' \(cases.csv line 2\) and 'c1' \(cases.csv line 3\) differ in spelling only",
+    ),
+    "rounded id": (
+        change("patient_id", "1.23457E+12", 3),
+        r"line 5: patient_id 1.23457E\+12 has lost digits",
+    ),
+    "rounded id of a German spreadsheet": (change("case_id", "1,2e+05"), "case_id 1,2e.05 has lost digits"),
+    "no id": (change("patient_id", "NaN", 3), "line 5: patient_id is empty"),
     "file": (change("image", "gone.npy"), r"line 2: .*gone.npy does not exist \(1 files missing in all\)"),
     "mask file": (change("mask", "gone.npy"), "gone.npy does not exist"),
     "escape": (change("image", "../i0.npy"), "leaves the manifest's folder.*absolute path"),
     "hidden escape": (change("mask", "a/../../x.npy"), "leaves the manifest's folder"),
     "no spacing": (change("spacing_mm", ""), "no pixel size; add a column spacing_mm or set data.spacing_mm"),
     "NaN": (image(HOLE), "i0.npy has 32 NaN or infinite pixels; replace them"),
+    "units": (image(disc(3) * 3.0 - 1.5), "i0.npy has values from -1.5 to 1.5, scaled already"),
     "range": (image(disc(3) * 0.5), "i0.npy has values from 0 to 0.5, scaled already"),
     "pickle": (image(np.array([[{}]], dtype=object)), "i0.npy cannot be read"),
     "small": (
@@ -498,6 +509,119 @@ def test_byte_order_mark_and_spaces_do_not_matter(folder):
     text = (folder / "cases.csv").read_text().replace(",", " , ")
     (folder / "cases.csv").write_text(text, encoding="utf-8-sig")
     assert [row.image for row in read_rows(folder / "cases.csv")][:1] == [str(folder / "i0.npy")]
+
+
+SPELLINGS = [
+    (lambda number: f"{number:04d}", str),  # a spreadsheet drops the zeros
+    (str, lambda number: f"{number}.0"),
+    (lambda number: f"P{number}", lambda number: f"p{number}"),
+    (lambda number: f"P{number:03d}", lambda number: f"P{number}"),
+    (lambda number: f"Zo\u00eb {number}", lambda number: f"Zoe\u0308 {number}"),
+]
+
+
+@pytest.mark.parametrize(("train", "test"), SPELLINGS)
+def test_a_patient_in_two_spellings_is_named_before_any_image_is_read(folder, reads, train, test):
+    table = table_of(folder)
+    write(folder, table[:16].assign(patient_id=[train(number // 2) for number in range(16)]), "train.csv")
+    write(
+        folder, table[16:].assign(patient_id=[test(number // 2 - 6) for number in range(16, 24)]), "test.csv"
+    )
+    message = r"patient_id '.+' \(train.csv line 6\) and '.+' \(test.csv line 2\) differ in spelling only"
+    with pytest.raises(UserError, match=message) as caught:
+        ready(folder, csv=folder / "train.csv", test_csv=folder / "test.csv")
+    assert "\n" not in str(caught.value)
+    assert not reads
+
+
+def test_ids_of_different_patients_are_taken_as_they_are(folder):
+    names = ["1", "10", "100", "P1", "P10", "P1a", "1.2.840.1", "1.2.840.10", "a b", "ab", "-1", "12.05"]
+    write(folder, table_of(folder).assign(patient_id=np.repeat(names, 2)))
+    assert set(ready(folder).cases.patient_id) == set(names)
+
+
+def test_a_file_of_several_patients_is_pointed_out(folder):
+    (folder / "link.npy").symlink_to(folder / "i0.npy")
+    np.save(folder / "volume.npy", np.stack([np.load(folder / f"i{number}.npy") for number in (2, 3)]))
+    table = table_of(folder).assign(slice="", mask="")
+    table.loc[[2, 3, 6], "image"] = ["volume.npy", "volume.npy", "link.npy"]
+    table.loc[[2, 3], "slice"] = ["0", "1"]
+    write(folder, table)
+    with pytest.warns(UserWarning, match=r"under several patients each: 1 \(as .*i0.npy: P0, P3\)"):
+        ready(folder)
+    table.loc[3, "patient_id"] = "other"
+    write(folder, table)
+    with pytest.warns(UserWarning, match="under several patients each: 2 "):
+        ready(folder)
+
+
+@pytest.mark.parametrize("name", ["v.mhd", "v.nhdr", "v.hdr"])
+def test_cache_notices_the_file_that_holds_the_pixels(folder, name):
+    image = sitk.GetImageFromArray(np.load(folder / "i0.npy"))
+    sitk.WriteImage(image, str(folder / name))
+    table = table_of(folder)
+    table.loc[0, "image"] = name
+    write(folder, table)
+    before = ready(folder).cases.image[0]
+    pixels = folder / ("v.img" if name == "v.hdr" else "v.raw")
+    (np.fromfile(pixels, np.int16) + 100).astype(np.int16).tofile(pixels)
+    np.testing.assert_allclose(ready(folder).cases.image[0] - before, 100 / 1400, atol=1e-5)
+
+
+def test_cache_notices_the_file_that_holds_a_mask(folder):
+    sitk.WriteImage(sitk.GetImageFromArray(disc(5)), str(folder / "m.mhd"))
+    table = table_of(folder)
+    table.loc[0, "mask"] = "m.mhd"
+    write(folder, table)
+    assert ready(folder).cases.diameter_mm[0] == pytest.approx(10, rel=0.05)
+    disc(9).tofile(folder / "m.raw")
+    assert ready(folder).cases.diameter_mm[0] == pytest.approx(18, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("j.jpg", lambda path, grey: Image.fromarray(grey).save(path, dpi=(72, 72))),
+        ("j.tif", lambda path, grey: Image.fromarray(grey).save(path)),
+        ("j.nii", lambda path, grey: sitk.WriteImage(sitk.GetImageFromArray(grey), str(path))),
+    ],
+)
+def test_a_file_without_a_pixel_size_takes_the_configured_one(folder, name, save):
+    path = folder / name
+    save(path, (disc(12) * 200).astype(np.uint8))
+    if name == "j.nii":
+        head = bytearray(path.read_bytes())
+        head[80:92] = bytes(12)  # pixdim
+        path.write_bytes(head)
+    table = table_of(folder).assign(mask="")
+    table.loc[0, ["image", "spacing_mm"]] = [name, ""]
+    write(folder, table)
+    radius = np.sqrt((ready(folder, spacing_mm=0.7).cases.window()[0][0] > 0.4).sum().item() / np.pi) * 0.5
+    assert radius == pytest.approx(12 * 0.7, rel=0.05)
+    with pytest.raises(UserError, match=f"{name} has no pixel size; add a column spacing_mm"):
+        ready(folder)
+
+
+def test_a_spreadsheets_table_is_read_right(folder):
+    expected = ready(folder).cases
+    header, *rows = (folder / "cases.csv").read_text().splitlines()
+    semicolons = [row.replace(",", ";").replace(";1.0", ";1,0") for row in rows]
+    tables = {
+        "comma at each end": [header, *(row + "," for row in rows)],
+        "semicolons": [header.replace(",", ";"), *semicolons, ";;;;;;"],
+        "tabs": [line.replace(",", "\t") for line in (header, *rows)],
+        "capitals": [header.replace("patient_id", "Patient ID").upper(), *rows],
+    }
+    for name, lines in tables.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+        assert ready(folder, csv=folder / f"{name}.csv").cases.digest() == expected.digest(), name
+
+
+def test_a_row_that_has_lost_a_cell_is_refused(folder):
+    text = (folder / "cases.csv").read_text().replace(",c5,", ",")
+    (folder / "cases.csv").write_text(text)
+    with pytest.raises(UserError, match="line 7 has 5 cells, the header 6"):
+        ready(folder)
 
 
 # Real CT

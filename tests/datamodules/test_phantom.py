@@ -289,3 +289,16 @@ def test_patients_of_a_manifest_are_left_out(lesions, tmp_path, monkeypatch):
     )
     assert set(whole.patient_id) - set(part.patient_id) == absent
     assert len(part) == sum(name not in absent for name in whole.patient_id)
+
+
+def test_patients_are_left_out_in_any_spelling(lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.phantom.cohort", lambda: lesions)
+    name = lesions[0].patient_id
+    for written in (name.lower(), name.replace("-0", "-")):
+        (tmp_path / "real.csv").write_text(f"image,label,patient_id\na.npy,,{written}\n")
+        data = PhantomDataModule(cache_dir=tmp_path, processes=1, without=[str(tmp_path / "real.csv")])
+        assert name not in data.build_cases().patient_id
+    (tmp_path / "real.csv").write_text("image,label,patient_id\na.npy,,crop1\n")
+    data = PhantomDataModule(cache_dir=tmp_path, processes=1, without=[str(tmp_path / "real.csv")])
+    with pytest.warns(UserWarning, match=r"data\.without names no patient of these data"):
+        assert name in data.build_cases().patient_id

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.fakes import BlobDataModule
@@ -86,3 +91,43 @@ def test_a_resumed_run_gets_copies(tmp_path):
     assert (new / "best.ckpt").read_text() == "best"
     assert runs.finished(new) == {"score": 0.5}
     assert runs.finished(tmp_path) is None
+
+
+class Written(BlobDataModule):
+    """Blobs whose patients are written in another way."""
+
+    def __init__(self, write, **arguments) -> None:
+        super().__init__(**arguments)
+        self.write = write
+
+    def build_cases(self):
+        cases = super().build_cases()
+        return replace(cases, patient_id=np.array([self.write(name) for name in cases.patient_id]))
+
+
+def test_a_patient_that_trained_a_run_is_known_in_another_spelling(tmp_path):
+    def data(write, split_seed=0):
+        module = Written(write, count=40, cache_dir=tmp_path, split_seed=split_seed)
+        module.setup()
+        return module
+
+    runs.write_split(tmp_path, data(lambda name: name))
+    for write in (str.upper, lambda name: name.replace("-0", "-")):
+        with pytest.raises(UserError, match=r"\d+ patients of the test part trained"):
+            runs.check_split(tmp_path, data(write, split_seed=5))
+        number = len(set(data(write, 5).test_cases.patient_id) - set(data(write).test_cases.patient_id))
+        with pytest.raises(UserError, match=f"^{number} patients"):
+            runs.check_split(tmp_path, data(write, split_seed=5))
+
+
+def test_a_run_of_before_is_known_by_the_ids_as_they_stood(tmp_path):
+    data = BlobDataModule(count=40, cache_dir=tmp_path)
+    data.setup()
+    digest = hashlib.sha256(str(data.test_cases.patient_id[0]).encode()).hexdigest()[:16]
+    (tmp_path / runs.SPLIT).write_text(json.dumps({"fingerprint": "", "seen": [digest], "test": []}))
+    with pytest.raises(UserError, match=r"^1 patients of the test part"):
+        runs.check_split(tmp_path, data)
+    assert runs.is_test_part(tmp_path, [])
+    assert not runs.is_test_part(tmp_path, data.test_cases.patient_id)
+    runs.write_split(tmp_path, data)
+    assert runs.is_test_part(tmp_path, data.test_cases.patient_id)
