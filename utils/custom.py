@@ -40,8 +40,10 @@ class Logits(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image (N,C,H,W) in [0,1] -> logits (N,2)."""
-        logits = self.net(image).reshape(len(image), -1)
-        return linear(logits, logits.new_tensor([[-0.5], [0.5]])) if self.single else logits
+        logits = self.net(image)
+        if self.single:
+            return linear(logits.reshape(-1, 1), logits.new_tensor([[-0.5], [0.5]]))
+        return logits if logits.ndim > 1 else logits[None]
 
     def train(self, mode: bool = True) -> Logits:
         """Nothing: it was loaded in evaluation mode and stays there (`torch.export` programs have no `train`)."""

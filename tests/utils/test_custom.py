@@ -215,6 +215,7 @@ LOGITS = {
     "small": lambda x: 0.5 + 0.02 * score(x),
     "refuses_others": lambda x: score(within(x)),
     "squeezed": lambda x: score(x).squeeze(),
+    "two_squeezed": lambda x: torch.cat([-score(x), score(x)], 1).squeeze(),
 }
 
 
