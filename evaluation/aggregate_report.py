@@ -186,8 +186,20 @@ def _runs_section(one: Aggregated, figures_dir: Path) -> Section:
     )
     caption = "Every run a dot, the mean a bar, its 95 % interval over runs grey."
     return Section(
-        "How far runs scatter", (_meaning(one),), (Table(columns, cells, note),), (Picture(path, caption),)
+        "How far runs scatter",
+        (_meaning(one), *_doubts(one)),
+        (Table(columns, cells, note),),
+        (Picture(path, caption),),
     )
+
+
+def _doubts(one: Aggregated) -> list[str]:
+    """What speaks against the runs' classifiers, each sentence once, behind the runs that it is said of."""
+    said: dict[str, list[str]] = {}
+    for run in one.runs:
+        for text in run.doubts:
+            said.setdefault(text, []).append(run_name(run, one.folds))
+    return [f"{'; '.join(names)}: {text}" for text, names in said.items()]
 
 
 def _range(values: np.ndarray) -> str:

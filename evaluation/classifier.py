@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation import scores
 from evaluation.bootstrap import RESAMPLES, Figure, bootstrap, difference, plain, undefined
+from evaluation.doubts import doubts
 from evaluation.figures import roc_and_calibration
 from evaluation.inference import probabilities
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval, write_report
@@ -136,6 +137,7 @@ def classifier_section(result: ClassifierResult, figures_dir: Path, title: str =
         f"Tested on {len(result.p)} labelled cases ({malignant} malignant, {benign} benign) of "
         f"{len(np.unique(result.patient))} "
         "patients, none of them in the training set; called malignant where p(malignant) is at least 0.5.",
+        *doubts(result.p, result.label),
         "Malignancy follows size, so the second table asks how much of the decision is mere size.",
     )
     caption = (

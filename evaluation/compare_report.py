@@ -16,6 +16,7 @@ from evaluation.bootstrap import Figure, mean_figure, plain
 from evaluation.compare import Measured, Shared, Subject
 from evaluation.cost import break_even
 from evaluation.cycle_am_report import balanced_sample
+from evaluation.doubts import doubts
 from evaluation.paired import Comparison, compare, is_lower_better, method_ranks
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
 from evaluation.sanity import REACTS_BELOW
@@ -212,11 +213,11 @@ def _summary(one: Compared, figures_dir: Path) -> Section:
 
 
 def verdicts(one: Compared) -> list[str]:
-    """What the controls say, in sentences."""
+    """What speaks against the classifier, and what the controls say, in sentences."""
     located = {name: beats_controls(one, name) for name in one.supported if not name.startswith(CONTROL)}
     nothing = [name for name, beats in located.items() if beats is False]
     deaf = [name for name in located if one.value(name, "randomisation_whole_network") >= REACTS_BELOW]
-    lines = []
+    lines = doubts(one.shared.p, one.subject.cases.label, "The explained classifier")
     if any(beats is not None for beats in located.values()):
         lines.append(
             "Every method beats the controls (centre, edges, random) on moved images."

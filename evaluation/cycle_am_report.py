@@ -8,6 +8,7 @@ import numpy as np
 from evaluation import figures as draw
 from evaluation.bootstrap import Figure
 from evaluation.classifier import classifier_section
+from evaluation.doubts import doubts
 from evaluation.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from evaluation.report import Headline, Picture, Report, Section, Table, number, p_value, with_interval
 from evaluation.transfer import PAPER_T, PAPER_TRANSFER
@@ -35,7 +36,7 @@ def cycle_am_report(
     masks = _masks(cases)
     parts = [
         _examples_section(cases, result, masks, figures_dir, examples, seed),
-        _transfer_section(result, figures_dir),
+        _transfer_section(cases.label, result, figures_dir),
         _similarity_section(result.metrics),
         _localisation_section(result, masks, figures_dir),
         _realism_section(result.metrics, figures_dir),
@@ -147,7 +148,7 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section:
 
 
 # ---------------------------------------------------------------------------------------- domain transfer
-def _transfer_section(result, figures_dir: Path) -> Section:
+def _transfer_section(label: np.ndarray, result, figures_dir: Path) -> Section:
     metrics = result.metrics
     table = Table(
         ("p(malignant), mean", *WHO.values(), "Paper"),
@@ -171,6 +172,8 @@ def _transfer_section(result, figures_dir: Path) -> Section:
         "also fool one classifier with "
         "noise that means nothing; so a second classifier, trained independently and never seen by the "
         "generators, must agree.",
+        *([] if result.classifier else doubts(result.explained.x, label, "The explained classifier")),
+        *doubts(result.independent.x, label, "The independent classifier (judge)"),
     )
     caption = (
         "p(malignant) of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right "

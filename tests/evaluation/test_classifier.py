@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.classifier import PAPER_TABLE, evaluate_classifier, size_figures
 from evaluation.results import read_metrics
-from tests.evaluation.fakes import BrightnessClassifier, make_cases
+from tests.evaluation.fakes import BrightnessClassifier, SwappedClassifier, make_cases
 from utils.errors import UserError
 
 TABLE = (
@@ -41,6 +41,12 @@ def test_everything_is_written_and_agrees(tmp_path):
     assert "&lt;b&gt;one" in page
     assert "0.809 [0.757, 0.860]" in page
     assert (tmp_path / "figures" / "classifier.png").stat().st_size > 10_000
+
+
+def test_swapped_classes_are_said_to_be_swapped(tmp_path):
+    for classifier, said in ((SwappedClassifier(), True), (BrightnessClassifier(), False)):
+        evaluate_classifier(classifier, make_cases(60), tmp_path, resamples=50)
+        assert ("below 0.5: it gives malignant" in (tmp_path / "report.html").read_text()) == said
 
 
 def test_cases_without_a_label_take_no_part(tmp_path):

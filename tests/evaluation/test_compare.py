@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,14 @@ def test_a_method_that_cannot_handle_the_network_is_named_and_the_others_run_on(
     one = page.compared(subject, shared, results, table(results), resamples=50)
     assert list(one.supported) == ["truth"]
     assert results["refuses"].unsupported in page.verdicts(one)
+
+
+def test_a_classifier_whose_classes_are_swapped_is_named(subject):
+    plan = Plan(explainers=("truth",), infills=("blur",), subsets=4, copies=0, repeats=0)
+    for sign, said in ((-1.0, True), (1.0, False)):
+        one = page.Compared(subject, share(replace(subject, classifier=Linear(sign)), plan), {}, [])
+        verdicts = " ".join(page.verdicts(one))
+        assert ("The explained classifier has an AUC of 0.000, below 0.5" in verdicts) == said
 
 
 def test_report_names_what_located_nothing(subject, tmp_path):

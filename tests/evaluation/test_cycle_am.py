@@ -10,7 +10,13 @@ import pytest
 from evaluation.cycle_am import evaluate_cycle_am
 from evaluation.cycle_am_report import balanced_sample
 from evaluation.results import read_metrics
-from tests.evaluation.fakes import BrightnessClassifier, FixedPatternGan, OracleGan, make_cases
+from tests.evaluation.fakes import (
+    BrightnessClassifier,
+    FixedPatternGan,
+    OracleGan,
+    SwappedClassifier,
+    make_cases,
+)
 
 SECTIONS = {  # the names that others build on
     "classifier": (
@@ -120,6 +126,19 @@ def test_without_masks_and_labels_the_rest_is_reported(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "No test case has an outline" in page
     assert "nothing could be moved" in page
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_classifiers_that_look_misunderstood_are_named(labelled, tmp_path):
+    cases = make_cases(20)
+    cases = cases if labelled else replace(cases, label=np.full(20, -1))
+    explained, judge = BrightnessClassifier(9.0), SwappedClassifier()
+    evaluate_cycle_am(
+        OracleGan(), explained, judge, cases, cases, tmp_path, **OPTIONS | {"realism": False, "resamples": 20}
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("classifier calls every one of 20 cases malignant") == 1
+    assert page.count("The independent classifier (judge) has an AUC of 0.") == labelled
 
 
 def test_the_sample_is_balanced_right_and_seeded():

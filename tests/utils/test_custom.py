@@ -431,6 +431,19 @@ def read_images(folder: Path, choice: list[str]) -> Tensor:
     return torch.as_tensor(build_data(composed(choice, folder)).test_cases.window()[0])
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_swapped_classes_are_told_when_the_training_begins(swapped, trained, monkeypatch, capsys):
+    """Malignant blobs are larger, so brighter in the mean."""
+    sign = -1 if swapped else 1
+    monkeypatch.setattr("tests.fakes.one_logit", lambda: Odd(lambda x: sign * (200 * x.mean(**MEAN) - 40)))
+    generators([*chosen(ONE_LOGIT, "null")], trained, f"swapped-{swapped}", 1)
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if "explained classifier has an AUC" in line
+    ]
+    assert len(said) == swapped
+    assert all(line.startswith("warning, training and validation cases: The explained") for line in said)
+
+
 def test_another_classifier_than_the_runs_is_refused(files, trained, tmp_path):
     run_dir = generators(chosen(*files["state_dict"]), trained, "refused", 1)
     other = tmp_path / "other.pt"
