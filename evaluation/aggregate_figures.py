@@ -21,6 +21,7 @@ from evaluation.figures import (
     _save,
     caption,
 )
+from evaluation.report import number
 
 MARKERS = "osD^vP*X<>"  # of folds, again from the first where there are more
 COLOURS = colormaps["tab10"].colors  # of seeds, alike
@@ -68,7 +69,9 @@ def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Fi
     canvas, axis = _canvas(WIDTH, 2.9)
     axis.hist(per_case[np.isfinite(per_case)], bins=np.linspace(-1, 1, 81), color=BENIGN)
     for figure, colour, name in ((mean, ACCENT, "mean"), (control, PLAIN, "mean, maps of different cases")):
-        axis.axvline(figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {figure['value']:.2f}")
+        axis.axvline(
+            figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {number(figure['value'], 2)}"
+        )
     low = min(float(np.nanmin(per_case)), control["value"], 0.0)
     axis.set(xlabel="rank correlation of |R| between seeds", ylabel="cases", xlim=(low - 0.05, 1.02))
     canvas.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)

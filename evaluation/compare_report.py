@@ -255,7 +255,7 @@ def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
     if not len(chosen):
         chosen = np.arange(min(2 * each, len(cases)))
     words = {0: "benign", 1: "malignant", -1: "unknown"}
-    captions = [f"{words[int(cases.label[i])]}, p {one.shared.p[i]:.2f}" for i in chosen]
+    captions = [f"{words[int(cases.label[i])]}, p {number(one.shared.p[i], 2)}" for i in chosen]
     path = draw.methods_by_cases(
         figures_dir / "methods.png",
         one.shared.images[chosen, 0].numpy(),

@@ -283,7 +283,7 @@ def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
     moved = metrics["localisation/shift_pixels"]
     if moved["n"]:
         note = (
-            f"{moved['n']} cases moved by {moved['value']:.1f} pixels on average, in four directions by "
+            f"{moved['n']} cases moved by {number(moved['value'], 1)} pixels on average, in four directions by "
             f"turns: {SHIFT_PIXELS} where "
             "the source has that margin around the window, else what it has."
         )

@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from evaluation.bootstrap import Figure
 from evaluation.inference import Outputs
+from evaluation.report import number
 from evaluation.transfer import Transfer
 
 BENIGN, MALIGNANT, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
@@ -102,7 +103,7 @@ def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarr
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-        caption(axis, f"p {p:.2f}", 8, (0.04, 0.06))
+        caption(axis, f"p {number(p, 2)}", 8, (0.04, 0.06))
     for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
         drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     line[6].imshow(overlay(x, x_pos - x_neg))
@@ -224,7 +225,7 @@ def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
     )
     axis.plot(figure["value"], place, "o", color=colour, ms=6)
     axis.annotate(
-        f"{figure['value']:.2f}",
+        number(figure["value"], 2),
         (figure["value"], place),
         (0, 5),
         textcoords="offset points",
