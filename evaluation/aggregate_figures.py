@@ -20,6 +20,7 @@ from evaluation.figures import (
     _plain_axes,
     _save,
     caption,
+    relevance_bar,
 )
 from evaluation.report import number
 
@@ -82,7 +83,7 @@ def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Fi
 def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequence[str]) -> Path:
     """A row a case: the image with its outline, R of up to three seeds, the mean R of all and its SD over seeds.
 
-    R is drawn from -.3 to .3 in every picture, SD from 0 to .15: half of that.
+    R is drawn on its one scale, SD up to half of that.
     """
     made = ensemble(split.maps[:, chosen])
     seeds = list(split.seeds)[:SHOWN_SEEDS]
@@ -104,10 +105,9 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
             axis.set_yticks([])
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    for image, columns, label in ((drawn, axes[:, 1:-1], "R (1 = 1400 HU)"), (doubt, axes[:, -1], "SD")):
-        bar = canvas.colorbar(
-            image, ax=columns, location="bottom", aspect=30 if label != "SD" else 10, shrink=0.6, pad=0.02
-        )
-        bar.set_label(label, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+    below = {"location": "bottom", "shrink": 0.6, "pad": 0.02}
+    relevance_bar(canvas, drawn, axes[:, 1:-1], aspect=30, **below)
+    bar = canvas.colorbar(doubt, ax=axes[:, -1], aspect=10, extend="max", **below)
+    bar.set_label("SD", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return _save(canvas, path)

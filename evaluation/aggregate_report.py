@@ -338,7 +338,7 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     caption = (
         f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the "
         "image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
-        "standard deviation over seeds. One fixed scale; SD to half of that of R."
+        f"standard deviation over seeds. R is {draw.SCALE_WORDS}; SD from 0 to {draw.RELEVANCE_SCALE / 2}."
     )
     text = (
         "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better "

@@ -53,6 +53,8 @@ class Logits(nn.Module):
 class Custom(nn.Module):
     """A user's network in the form of a ClassifierModule: `net` gives the two logits; `name` is for people."""
 
+    foreign = True  # which patients it was trained on is not known here
+
     def __init__(self, net: Logits, name: str) -> None:
         super().__init__()
         self.net = net

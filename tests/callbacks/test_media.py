@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from callbacks.domain_transfer import DomainTransfer
 from callbacks.log_media import log_histograms, log_image, log_table
-from callbacks.relevance_panel import LIMIT, RelevancePanel, choose, coloured, grey, strip
+from callbacks.relevance_panel import RelevancePanel, choose, coloured, grey, strip
 from callbacks.score_plot import ScorePlot
+from evaluation.figures import RELEVANCE_SCALE
 from tests.fakes import BlobDataModule
 from utils.loggers import close
 
@@ -119,7 +120,7 @@ def test_cases_are_chosen_in_turn_from_both_classes():
 
 def test_pictures_are_uint8_on_fixed_scales():
     assert grey(np.array([[0.0, 1.0, 2.0]])).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
-    blue, white, red = coloured(np.array([[-2 * LIMIT, 0.0, LIMIT]]))[0].astype(int)
+    blue, white, red = coloured(np.array([[-2 * RELEVANCE_SCALE, 0.0, RELEVANCE_SCALE]]))[0].astype(int)
     assert red[0] > red[2] + 50
     assert blue[2] > blue[0] + 50
     assert white.min() > 230
