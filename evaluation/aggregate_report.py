@@ -10,6 +10,7 @@ import pandas as pd
 from evaluation import aggregate_figures as draw
 from evaluation.aggregate import TOP, RunFigures, Split, Spread, Tested, map_figures, pooled_figures, spreads
 from evaluation.bootstrap import Figure
+from evaluation.figures import RELEVANCE_SCALE, SCALE_WORDS
 from evaluation.localisation import DILATION_MM
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
 from evaluation.results import prefixed
@@ -338,7 +339,7 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     caption = (
         f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the "
         "image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
-        f"standard deviation over seeds. R is {draw.SCALE_WORDS}; SD from 0 to {draw.RELEVANCE_SCALE / 2}."
+        f"standard deviation over seeds. R is {SCALE_WORDS}; SD from 0 to {RELEVANCE_SCALE / 2}."
     )
     text = (
         "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better "
