@@ -27,7 +27,7 @@ class EpochLines(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line."""
         figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        text = "  ".join(f"{key.removeprefix('val/')} {value:.3f}" for key, value in sorted(figures.items()))
+        text = "  ".join(f"{key.removeprefix('val/')} {value:z.3f}" for key, value in sorted(figures.items()))
         seconds = time.monotonic() - self.start
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {text}  ({seconds:.1f} s)", flush=True

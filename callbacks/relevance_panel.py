@@ -10,15 +10,17 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.domain_transfer import classifiers, malignant
 from callbacks.log_media import log_image, log_table, render
+from evaluation.figures import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS, relevance_bar
 
-LIMIT = 0.5  # the scale of R is fixed and symmetric, so that pictures of different epochs and runs compare
-COLOURS = "RdBu_r"  # red: brighter in G+, blue: brighter in G-; told apart by the colour-blind
 TITLES = {"x": "x", "neg": "G-(x)", "pos": "G+(x)", "cycle": "G-(G+(x))", "relevance": "R = G+(x) - G-(x)"}
+BAR = 0.55  # inches below the pictures, for the scale of R
 LABELS = {0: "benign", 1: "malignant", -1: "unknown"}
 
 
@@ -46,7 +48,7 @@ class RelevancePanel(pl.Callback):
             trainer,
             "panels",
             render(panel(rows)),
-            f"epoch {trainer.current_epoch}; R from -{LIMIT} to {LIMIT}",
+            f"epoch {trainer.current_epoch}; R is {SCALE_WORDS}",
         )
         log_table(trainer, "panel_table", [_table_row(row) for row in rows])
 
@@ -92,9 +94,9 @@ def grey(picture: np.ndarray) -> np.ndarray:
 
 
 def coloured(relevance: np.ndarray) -> np.ndarray:
-    """R (H, W) -> (H, W, 3) uint8 on the fixed symmetric scale."""
-    scaled = (relevance / LIMIT).clip(-1, 1) / 2 + 0.5
-    return (colormaps[COLOURS](scaled)[..., :3] * 255).round().astype(np.uint8)
+    """R (H, W) -> (H, W, 3) uint8 on its one scale. Red: brighter in G+, blue: brighter in G-."""
+    scaled = (relevance / RELEVANCE_SCALE).clip(-1, 1) / 2 + 0.5
+    return (colormaps[DIVERGING](scaled)[..., :3] * 255).round().astype(np.uint8)
 
 
 def picture(key: str, array: np.ndarray) -> np.ndarray:
@@ -111,17 +113,22 @@ def caption(row: dict[str, Any]) -> str:
 
 
 def panel(rows: list[dict[str, Any]]) -> Figure:
-    """The figure: a row a case, a column a picture, its caption above each row. One axis a row is quick."""
-    figure = Figure(figsize=(1.6 * len(TITLES), 1.9 * len(rows)))
+    """The figure: a row a case, a column a picture, its caption above each row, the scale of R below. One axis a row
+    is quick."""
+    height = 1.9 * len(rows) + BAR
+    figure = Figure(figsize=(1.6 * len(TITLES), height))
     axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.25})[:, 0]
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.4 / (1.9 * len(rows)))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=(BAR + 0.02) / height, top=1 - 0.4 / height)
     for axis, row in zip(axes, rows, strict=True):
         axis.imshow(strip([picture(key, row["pictures"][key]) for key in TITLES]), interpolation="nearest")
         axis.set_axis_off()
         axis.set_title(caption(row), fontsize=8)
     for number, title in enumerate(TITLES.values()):
-        x, y = (number + 0.5) / len(TITLES), 1 - 0.12 / (1.9 * len(rows))
+        x, y = (number + 0.5) / len(TITLES), 1 - 0.12 / height
         figure.text(x, y, title, ha="center", va="center", fontsize=8)
+    scale = ScalarMappable(Normalize(-RELEVANCE_SCALE, RELEVANCE_SCALE), DIVERGING)
+    place = figure.add_axes((0.6, (BAR - 0.12) / height, 0.38, 0.1 / height))
+    relevance_bar(figure, scale, None, cax=place, orientation="horizontal")
     return figure
 
 

@@ -24,13 +24,15 @@ TINY = 1e-6  # of |R|, far below what a pixel can show: keeps SD / |mean R| fini
 @dataclass(frozen=True)
 class RunFigures:
     """A run's place in the design and its figures: `seed`, `fold` (0 without folds), metrics.json by its names; its
-    folder, and a name of the classifier that it explains, equal for equal ones."""
+    folder, a name of the classifier that it explains, equal for equal ones, and what speaks against its classifiers
+    (`evaluation.doubts`)."""
 
     seed: int
     fold: int
     metrics: Mapping[str, Figure]
     path: str = ""
     classifier: str = ""
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from evaluation.figures import (
     _plain_axes,
     _save,
     caption,
+    relevance_bar,
 )
+from evaluation.report import number
 
 MARKERS = "osD^vP*X<>"  # of folds, again from the first where there are more
 COLOURS = colormaps["tab10"].colors  # of seeds, alike
@@ -68,7 +70,9 @@ def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Fi
     canvas, axis = _canvas(WIDTH, 2.9)
     axis.hist(per_case[np.isfinite(per_case)], bins=np.linspace(-1, 1, 81), color=BENIGN)
     for figure, colour, name in ((mean, ACCENT, "mean"), (control, PLAIN, "mean, maps of different cases")):
-        axis.axvline(figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {figure['value']:.2f}")
+        axis.axvline(
+            figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {number(figure['value'], 2)}"
+        )
     low = min(float(np.nanmin(per_case)), control["value"], 0.0)
     axis.set(xlabel="rank correlation of |R| between seeds", ylabel="cases", xlim=(low - 0.05, 1.02))
     canvas.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
@@ -79,7 +83,7 @@ def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Fi
 def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequence[str]) -> Path:
     """A row a case: the image with its outline, R of up to three seeds, the mean R of all and its SD over seeds.
 
-    R is drawn from -.3 to .3 in every picture, SD from 0 to .15: half of that.
+    R is drawn on its one scale, SD up to half of that.
     """
     made = ensemble(split.maps[:, chosen])
     seeds = list(split.seeds)[:SHOWN_SEEDS]
@@ -101,10 +105,9 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
             axis.set_yticks([])
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    for image, columns, label in ((drawn, axes[:, 1:-1], "R (1 = 1400 HU)"), (doubt, axes[:, -1], "SD")):
-        bar = canvas.colorbar(
-            image, ax=columns, location="bottom", aspect=30 if label != "SD" else 10, shrink=0.6, pad=0.02
-        )
-        bar.set_label(label, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+    below = {"location": "bottom", "shrink": 0.6, "pad": 0.02}
+    relevance_bar(canvas, drawn, axes[:, 1:-1], aspect=30, **below)
+    bar = canvas.colorbar(doubt, ax=axes[:, -1], aspect=10, extend="max", **below)
+    bar.set_label("SD", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return _save(canvas, path)

@@ -10,6 +10,7 @@ import pandas as pd
 from evaluation import aggregate_figures as draw
 from evaluation.aggregate import TOP, RunFigures, Split, Spread, Tested, map_figures, pooled_figures, spreads
 from evaluation.bootstrap import Figure
+from evaluation.figures import RELEVANCE_SCALE, SCALE_WORDS
 from evaluation.localisation import DILATION_MM
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
 from evaluation.results import prefixed
@@ -186,8 +187,20 @@ def _runs_section(one: Aggregated, figures_dir: Path) -> Section:
     )
     caption = "Every run a dot, the mean a bar, its 95 % interval over runs grey."
     return Section(
-        "How far runs scatter", (_meaning(one),), (Table(columns, cells, note),), (Picture(path, caption),)
+        "How far runs scatter",
+        (_meaning(one), *_doubts(one)),
+        (Table(columns, cells, note),),
+        (Picture(path, caption),),
     )
+
+
+def _doubts(one: Aggregated) -> list[str]:
+    """What speaks against the runs' classifiers, each sentence once, behind the runs that it is said of."""
+    said: dict[str, list[str]] = {}
+    for run in one.runs:
+        for text in run.doubts:
+            said.setdefault(text, []).append(run_name(run, one.folds))
+    return [f"{'; '.join(names)}: {text}" for text, names in said.items()]
 
 
 def _range(values: np.ndarray) -> str:
@@ -326,7 +339,7 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     caption = (
         f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the "
         "image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
-        "standard deviation over seeds. One fixed scale; SD to half of that of R."
+        f"standard deviation over seeds. R is {SCALE_WORDS}; SD from 0 to {RELEVANCE_SCALE / 2}."
     )
     text = (
         "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better "

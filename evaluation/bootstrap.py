@@ -54,7 +54,7 @@ def bootstrap(
     level: float = LEVEL,
     n: int | None = None,
 ) -> Figure:
-    """`statistic` of all cases and its percentile interval over resampled patients.
+    """`statistic` of all cases and its percentile interval over resampled patients; one patient alone gives none.
 
     Args:
         statistic: (B, N) weights -> (B,) values.
@@ -66,7 +66,8 @@ def bootstrap(
         return undefined()
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(np.ones((1, count)))[0])
-        low, high = interval(statistic(patient_weights(patients, resamples, seed)), level)
+        resampled = statistic(patient_weights(patients, resamples, seed))
+    low, high = interval(resampled, level) if len(np.unique(patients)) > 1 else (float("nan"), float("nan"))
     return Figure(value=value, ci_low=low, ci_high=high, n=count if n is None else n)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation import scores
 from evaluation.bootstrap import RESAMPLES, Figure, bootstrap, difference, plain, undefined
+from evaluation.doubts import doubts
 from evaluation.figures import roc_and_calibration
 from evaluation.inference import probabilities
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval, write_report
@@ -33,7 +34,8 @@ NAMES = {"f1": "F1", "ppv": "PPV", "npv": "NPV", "mcc": "MCC", "auc": "AUC"}
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """The labelled test cases, each (N,): p(malignant), label, patient, diameter, and the figures by name."""
+    """The labelled test cases, each (N,): p(malignant), label, patient, diameter, and the figures by name; `foreign`:
+    trained elsewhere, on patients that are not known."""
 
     p: np.ndarray
     label: np.ndarray
@@ -41,6 +43,7 @@ class ClassifierResult:
     diameter_mm: np.ndarray
     estimated: bool
     figures: dict[str, Figure]
+    foreign: bool = False
 
 
 def size_figures(
@@ -132,10 +135,20 @@ def classifier_section(result: ClassifierResult, figures_dir: Path, title: str =
         figures_dir / "classifier.png", result.p, result.diameter_mm, result.label, bins
     )
     benign, malignant = (int((result.label == k).sum()) for k in (0, 1))
+    trained = (
+        "which may be among those that it was trained on: that is not known here"
+        if result.foreign
+        else "none of them in the training set"
+    )
     text = (
         f"Tested on {len(result.p)} labelled cases ({malignant} malignant, {benign} benign) of "
-        f"{len(np.unique(result.patient))} "
-        "patients, none of them in the training set; called malignant where p(malignant) is at least 0.5.",
+        f"{len(np.unique(result.patient))} patients, {trained}; called malignant where p(malignant) is at least 0.5.",
+        *(
+            []
+            if benign and malignant
+            else ["Figures that need cases of both classes, such as the AUC, are left open."]
+        ),
+        *doubts(result.p, result.label),
         "Malignancy follows size, so the second table asks how much of the decision is mere size.",
     )
     caption = (

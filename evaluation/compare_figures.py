@@ -8,6 +8,7 @@ from matplotlib import colormaps
 
 from evaluation.faithfulness import FRACTIONS
 from evaluation.figures import BENIGN, MALIGNANT, PLAIN, WIDTH, _canvas, _plain_axes, _save, caption, overlay
+from evaluation.report import number
 
 CONTROL = "control_"
 PERCENTILE = 99.5  # of |R| over all cases of a method: what is drawn in full colour
@@ -118,7 +119,7 @@ def extremes(
     for line, (name, cases) in zip(axes, order.items(), strict=True):
         for axis, case in zip(line, [*cases[:each], *cases[-each:]], strict=True):
             axis.imshow(overlay(images[case], np.nan_to_num(maps[name][case]), 1.0))
-            caption(axis, f"{scores[name][case]:+.2f}", 7, (0.03, 0.05))
+            caption(axis, number(scores[name][case], 2), 7, (0.03, 0.05))
             axis.set_xticks([])
             axis.set_yticks([])
         line[0].set_ylabel(name.replace("_", "\n"), fontsize=7)

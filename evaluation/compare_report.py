@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from evaluation import compare_figures as draw
-from evaluation.bootstrap import Figure, mean_figure, plain
+from evaluation.bootstrap import Figure, plain
 from evaluation.compare import Measured, Shared, Subject
 from evaluation.cost import break_even
 from evaluation.cycle_am_report import balanced_sample
+from evaluation.doubts import doubts
 from evaluation.paired import Comparison, compare, is_lower_better, method_ranks
-from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
+from evaluation.report import MISSING, Headline, Picture, Report, Section, Table, number, with_interval
 from evaluation.sanity import REACTS_BELOW
 
 REFERENCE = "cycle_am"
@@ -47,6 +48,10 @@ NAMES = {
     "stability": "stability",
     "agreement": "seeds agree",
 }
+SCALES = (
+    f"Each method has one scale for all cases, since the units differ: full colour at the {draw.PERCENTILE:g}th "
+    "percentile of its own |R|, also for cycle_am."
+)
 MEANING = (
     "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth "
     "with as many of the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); "
@@ -73,6 +78,11 @@ class Compared:
         """The methods that can handle the classifier."""
         return {name: one for name, one in self.results.items() if not one.unsupported}
 
+    @property
+    def reference(self) -> str:
+        """The method that the others are tested against."""
+        return _reference(self.supported)
+
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Comparison]:
         """The comparisons by (method, metric)."""
@@ -88,9 +98,13 @@ def compared(
     subject: Subject, shared: Shared, results: Mapping[str, Measured], columns, **options
 ) -> Compared:
     """The methods' figures tested against the reference's (the first method's where CycleAM is not among them)."""
-    reference = REFERENCE if REFERENCE in columns else next(iter(columns))
-    found = compare(columns, subject.cases.patient_id, reference, **options)
+    found = compare(columns, subject.cases.patient_id, _reference(columns), **options)
     return Compared(subject, shared, results, found)
+
+
+def _reference(methods: Iterable[str]) -> str:
+    names = list(methods)
+    return REFERENCE if REFERENCE in names else names[0]
 
 
 def metrics(one: Compared, planted: bool) -> dict[str, Figure]:
@@ -161,7 +175,8 @@ def report(
         _cost(one, training_seconds),
         _extremes(one, maps, figures_dir),
     ]
-    return Report("Explanations of one classifier, compared", LEAD, _headlines(one), sections, notes)
+    title = "Explanations of one classifier, compared"
+    return Report(title, LEAD, _headlines(one), [part for part in sections if part], notes)
 
 
 def _headlines(one: Compared) -> list[Headline]:
@@ -212,14 +227,16 @@ def _summary(one: Compared, figures_dir: Path) -> Section:
 
 
 def verdicts(one: Compared) -> list[str]:
-    """What the controls say, in sentences."""
+    """What speaks against the classifier, and what the controls say, in sentences."""
     located = {name: beats_controls(one, name) for name in one.supported if not name.startswith(CONTROL)}
+    controls = [name.removeprefix(CONTROL) for name in one.supported if name.startswith(CONTROL)]
     nothing = [name for name, beats in located.items() if beats is False]
     deaf = [name for name in located if one.value(name, "randomisation_whole_network") >= REACTS_BELOW]
-    lines = []
+    lines = doubts(one.shared.p, one.subject.cases.label, "The explained classifier")
     if any(beats is not None for beats in located.values()):
+        every = "Every method that was tested" if None in located.values() else "Every method"
         lines.append(
-            "Every method beats the controls (centre, edges, random) on moved images."
+            f"{every} beats the controls ({', '.join(controls)}) on moved images."
             if not nothing
             else f"Located nothing, since a control does as well on moved images: {', '.join(nothing)}."
         )
@@ -251,21 +268,23 @@ def beats_controls(one: Compared, name: str) -> bool | None:
 def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
     cases = one.subject.cases
     chosen = balanced_sample(cases.label, one.shared.p, each)
+    which = "Test cases that the classifier calls right, drawn at random (the paper's figure 6)."
     if not len(chosen):
         chosen = np.arange(min(2 * each, len(cases)))
+        which = "The first test cases; there is none with a label that the classifier calls right."
+    masks = one.shared.centred.where.mask[chosen]
     words = {0: "benign", 1: "malignant", -1: "unknown"}
-    captions = [f"{words[int(cases.label[i])]}, p {one.shared.p[i]:.2f}" for i in chosen]
+    captions = [f"{words[int(cases.label[i])]}, p {number(one.shared.p[i], 2)}" for i in chosen]
     path = draw.methods_by_cases(
         figures_dir / "methods.png",
         one.shared.images[chosen, 0].numpy(),
         {name: part[chosen] for name, part in maps.items()},
         captions,
-        one.shared.centred.where.mask[chosen],
+        masks,
     )
     caption = (
-        "Test cases that the classifier calls right, drawn at random (the paper's figure 6). Red speaks for malignant, "
-        "blue for benign; for cycle_am red is brighter where malignant, blue darker. Each method has one scale for all "
-        "cases, since the units differ. Yellow: the outline."
+        f"{which} Red speaks for malignant, blue for benign; for cycle_am red is brighter where malignant, blue "
+        f"darker. {SCALES}{' Yellow: the outline.' if masks.any() else ''}"
     )
     return Section("What each method shows", (), (), (Picture(path, caption),))
 
@@ -274,7 +293,7 @@ def _tables(one: Compared, truth: str) -> Section:
     def cell(method: str, metric: str) -> str:
         found = one.by_name.get((method, metric))
         if found is None:
-            return "–"
+            return MISSING
         mark = "*" if found.p_holm < SIGNIFICANT else ""
         return with_interval(found.mean) + mark
 
@@ -285,7 +304,7 @@ def _tables(one: Compared, truth: str) -> Section:
         ],
     }
     note = (
-        f"Means over {len(one.subject.cases)} cases with 95 % intervals over patients. *: differs from CycleAM "
+        f"Means over {_counts(one)} cases with 95 % intervals over patients. *: differs from {one.reference} "
         f"(patient-level sign-flip test, Holm over all methods and metrics, p < {SIGNIFICANT}). Truth: {truth}."
     )
     tables = [
@@ -298,6 +317,12 @@ def _tables(one: Compared, truth: str) -> Section:
         if wanted
     ]
     return Section("Tables", (), tables)
+
+
+def _counts(one: Compared) -> str:
+    """How many cases the means are over: `60`, or `41 to 60` where some figures are unknown for some cases."""
+    known = sorted({c.mean["n"] for c in one.comparisons if c.metric in NAMES and c.mean["n"]})
+    return " to ".join(str(n) for n in dict.fromkeys([known[0], known[-1]])) if known else "0"
 
 
 def _faithfulness(one: Compared, figures_dir: Path) -> Section:
@@ -323,20 +348,21 @@ def _sanity(one: Compared, figures_dir: Path) -> Section:
         )
         if any(m in measured.columns for measured in one.supported.values())
     ]
-    patients = one.subject.cases.patient_id
 
-    def cell(measured: Measured, key: str) -> str:
-        return with_interval(mean_figure(measured.columns[key], patients)) if key in measured.columns else "–"
+    def cell(method: str, key: str) -> str:
+        found = one.by_name.get((method, key))
+        return MISSING if found is None else with_interval(found.mean)
 
     rows = [
-        (name, *(cell(measured, key) for key in keys), {True: "yes", False: "no"}.get(_reacts(measured), "–"))
+        (name, *(cell(name, key) for key in keys), {True: "yes", False: "no"}.get(_reacts(measured), MISSING))
         for name, measured in one.supported.items()
     ]
     titles = {**NAMES, "max_change": "largest change", "completeness": "completeness error"}
     table = Table(
         ("Sanity", *(titles[key] for key in keys), "reacts"),
         rows,
-        f"Reacts: rank correlation with the random network's map below {REACTS_BELOW}. Completeness: by how much "
+        f"Means with 95 % intervals over patients. Reacts: rank correlation with the random network's map below "
+        f"{REACTS_BELOW}. Completeness: by how much "
         "the map's sum misses what the method promises, relative; – where it promises nothing. "
         "CycleAM is judged by generators trained for the random classifier.",
     )
@@ -378,24 +404,29 @@ def _cost(one: Compared, training_seconds: float) -> Section:
             if ours
             else np.nan
         )
-        text = "never" if np.isinf(pays) else f"{pays:,.0f}" if np.isfinite(pays) else "–"
+        text = "never" if np.isinf(pays) else f"{pays:,.0f}" if np.isfinite(pays) else MISSING
         return (name, *cells, "" if name == REFERENCE else text)
 
     table = Table(
         ("Cost", "ms a case, one at a time", "64 at once", "MiB, one", "MiB, 64", "CycleAM pays off from"),
         [row(name, measured) for name, measured in one.supported.items()],
         f"Training CycleAM took {number(training_seconds, 0)} s; it pays off from the given number of cases on, "
-        "explained one at a time.",
+        "explained one at a time."
+        if np.isfinite(training_seconds)
+        else "How long CycleAM's training took is not known, so neither is from when on it pays off.",
     )
     return Section("Cost", (), (table,))
 
 
-def _extremes(one: Compared, maps, figures_dir: Path) -> Section:
+def _extremes(one: Compared, maps, figures_dir: Path) -> Section | None:
+    each = min(3, len(one.shared.images) // 2)  # no case is among the best and the worst
+    if not each:
+        return None
     scores = {name: m.columns["insertion"] - m.columns["deletion"] for name, m in one.supported.items()}
     order = {name: np.argsort(values, kind="stable") for name, values in scores.items()}
     images = one.shared.images[:, 0].numpy()
-    path = draw.extremes(figures_dir / "extremes.png", images, maps, order, scores, min(3, len(images) // 2))
-    caption = "Each method's worst and best cases by insertion minus deletion (the number)."
+    path = draw.extremes(figures_dir / "extremes.png", images, maps, order, scores, each)
+    caption = f"Each method's worst and best cases by insertion minus deletion (the number). {SCALES}"
     return Section("Worst and best cases of each method", (), (), (Picture(path, caption),))
 
 

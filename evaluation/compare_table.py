@@ -50,11 +50,6 @@ def is_control(method: str) -> bool:
     return method.startswith(CONTROL)
 
 
-def two_decimals(value: float) -> str:
-    """Two decimals without the leading zero."""
-    return short(round(value, 2))[:-1]
-
-
 def _best(rows: Mapping[str, Mapping[str, float]], metric: str) -> float | None:
     known = [row[metric] for row in rows.values() if metric in row]
     return (min if is_lower_better(metric) else max)(known, default=None)
@@ -63,7 +58,7 @@ def _best(rows: Mapping[str, Mapping[str, float]], metric: str) -> float | None:
 def _cell(row: Mapping[str, float], metric: str, best: float | None) -> str:
     if metric not in row:
         return "–"
-    text = f"{row[metric]:.0f}" if metric == "ms_per_case" else two_decimals(row[metric])
+    text = f"{row[metric]:.0f}" if metric == "ms_per_case" else short(row[metric], 2)
     return f"**{text}**" if row[metric] == best else text
 
 

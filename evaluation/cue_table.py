@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.compare_table import is_control, two_decimals
-from evaluation.table import read
+from evaluation.compare_table import is_control
+from evaluation.table import read, short
 from utils.errors import UserError
 
 METRICS = ("pointing_dilated_shifted", "relevance_mass_dilated_shifted", "relevance_rank_dilated_shifted")
@@ -62,7 +62,7 @@ def _values(figures: Mapping[str, dict]) -> dict[str, np.ndarray]:
 
 
 def _cell(values: Sequence[float], marks: Sequence[bool]) -> str:
-    texts = ["–" if np.isnan(value) else two_decimals(value) for value in values]
+    texts = ["–" if np.isnan(value) else short(value, 2) for value in values]
     return " / ".join(f"**{text}**" if mark else text for text, mark in zip(texts, marks, strict=True))
 
 

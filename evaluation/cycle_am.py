@@ -3,7 +3,7 @@ classifier that the generators never saw agree, does the explanation lie on the 
 real enough to be believed?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,8 @@ def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> 
     similar = similarity_per_case(made)
     located = localise(cases, made.relevance, lambda images: relevance_maps(gan, images))
     labelled = classifier_result(explained.x, cases, **options) if (cases.label >= 0).any() else None
+    if labelled:
+        labelled = replace(labelled, foreign=getattr(classifier, "foreign", False))
     patients = cases.patient_id
     kept = similarity_figures(similar, patients, **options)
     metrics = {
@@ -117,7 +119,8 @@ def evaluate_cycle_am(
     Args:
         gan: has `generate(x) -> (x_neg, x_pos)` by name and `cycle(x) -> (cycle_pos, cycle_neg)` for (N, 1,
             64, 64) in [0, 1].
-        classifier: the explained one; has `probability(x) -> (N,)`.
+        classifier: the explained one; has `probability(x) -> (N,)`, and `foreign` where nobody knows which patients
+            it was trained on.
         judge: an independent classifier that the generators never saw.
         train_cases: training patients' cases, on which the realism test's discriminators learn.
         cases: test cases (`datamodules.cases.Cases`).

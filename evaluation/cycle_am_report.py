@@ -8,6 +8,7 @@ import numpy as np
 from evaluation import figures as draw
 from evaluation.bootstrap import Figure
 from evaluation.classifier import classifier_section
+from evaluation.doubts import doubts
 from evaluation.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from evaluation.report import Headline, Picture, Report, Section, Table, number, p_value, with_interval
 from evaluation.transfer import PAPER_T, PAPER_TRANSFER
@@ -24,7 +25,8 @@ LEGEND = (
     "From left: x, G⁻(x), G⁺(x) with p(malignant) of the explained classifier, the changes Δ⁻ = G⁻(x) − "
     "x and Δ⁺ = G⁺(x) − x, "
     "R = Δ⁺ − Δ⁻ = G⁺(x) − G⁻(x), and R laid over x. Changes: red is brighter than x, blue is darker. R: "
-    "red is brighter where malignant, blue is darker where malignant. One fixed scale for all pictures."
+    f"red is brighter where malignant, blue is darker where malignant. Both are {draw.SCALE_WORDS}; R over x is the "
+    "more opaque the larger it is."
 )
 
 
@@ -35,7 +37,7 @@ def cycle_am_report(
     masks = _masks(cases)
     parts = [
         _examples_section(cases, result, masks, figures_dir, examples, seed),
-        _transfer_section(result, figures_dir),
+        _transfer_section(cases.label, result, figures_dir),
         _similarity_section(result.metrics),
         _localisation_section(result, masks, figures_dir),
         _realism_section(result.metrics, figures_dir),
@@ -119,10 +121,12 @@ def _examples_section(cases, result, masks, figures_dir: Path, each: int, seed: 
     return Section("Explanations", (), (), (Picture(path, caption),))
 
 
-def _extremes_section(cases, result, masks, figures_dir: Path) -> Section:
+def _extremes_section(cases, result, masks, figures_dir: Path) -> Section | None:
     score = result.independent.pos - result.independent.neg
     order = np.argsort(score, kind="stable")
-    count = min(EXTREMES, len(order))
+    count = min(EXTREMES, len(order) // 2)  # no case is among the best and the worst
+    if not count:
+        return None
     worst = draw.explanations(
         figures_dir / "worst.png", result.made, rows_of(cases, result, order[:count]), result.explained, masks
     )
@@ -147,7 +151,7 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section:
 
 
 # ---------------------------------------------------------------------------------------- domain transfer
-def _transfer_section(result, figures_dir: Path) -> Section:
+def _transfer_section(label: np.ndarray, result, figures_dir: Path) -> Section:
     metrics = result.metrics
     table = Table(
         ("p(malignant), mean", *WHO.values(), "Paper"),
@@ -160,7 +164,9 @@ def _transfer_section(result, figures_dir: Path) -> Section:
     tests = Table(
         ("Paired t-test", *(f"{who}: t, p" for who in WHO.values()), "Paper: |t|"),
         [_test_row(metrics, f"{sign}(x) against x", key) for key, sign in (("pos", "G⁺"), ("neg", "G⁻"))],
-        f"Two-sided, {len(result.explained.x) - 1} degrees of freedom. The paper tests with t(233).",
+        f"Two-sided, {len(result.explained.x) - 1} degrees of freedom. The paper tests with t(233)."
+        if len(result.explained.x) > 1
+        else "One case cannot be tested.",
     )
     path = draw.transfer_distributions(
         figures_dir / "transfer.png",
@@ -171,6 +177,8 @@ def _transfer_section(result, figures_dir: Path) -> Section:
         "also fool one classifier with "
         "noise that means nothing; so a second classifier, trained independently and never seen by the "
         "generators, must agree.",
+        *([] if result.classifier else doubts(result.explained.x, label, "The explained classifier")),
+        *doubts(result.independent.x, label, "The independent classifier (judge)"),
     )
     caption = (
         "p(malignant) of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right "
@@ -266,6 +274,7 @@ def _localisation_table(metrics: Mapping[str, Figure]) -> Table:
 
 
 def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
+    pattern = metrics["localisation/fixed_pattern"]
     rows = [
         (
             "R follows a shift (correlation ≥ 0.8), share",
@@ -273,14 +282,14 @@ def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
         ),
         ("Correlation of R under a shift, mean", with_interval(metrics["localisation/shift_correlation"])),
         (
-            "Fixed pattern (0: none, 1: the same R for every case)",
-            with_interval(metrics["localisation/fixed_pattern"]),
+            f"Fixed pattern ({number(1 / max(pattern['n'], 1))}: nothing in common, 1: the same R for every case)",
+            with_interval(pattern),
         ),
     ]
     moved = metrics["localisation/shift_pixels"]
     if moved["n"]:
         note = (
-            f"{moved['n']} cases moved by {moved['value']:.1f} pixels on average, in four directions by "
+            f"{moved['n']} cases moved by {number(moved['value'], 1)} pixels on average, in four directions by "
             f"turns: {SHIFT_PIXELS} where "
             "the source has that margin around the window, else what it has."
         )
@@ -314,15 +323,16 @@ def _controls_picture(metrics: Mapping[str, Figure], figures_dir: Path) -> Pictu
 
 
 def _maps_picture(result, masks, figures_dir: Path) -> Picture:
+    outline = None if masks is None or not masks.any() else masks[masks.any((1, 2))].mean(0)
     path = draw.mean_maps(
-        figures_dir / "mean_maps.png", result.made.relevance, masks, result.localisation.correlation
+        figures_dir / "mean_maps.png", result.made.relevance, outline, result.localisation.correlation
     )
     caption = (
-        "Left: mean of R over all cases; a generator that paints one pattern shows it here. Middle: mean "
-        "of |R|"
+        f"Left: mean of R over all cases, {draw.SCALE_WORDS}; a generator that paints one pattern shows it here. "
+        "Middle: mean of |R| on a scale of its own"
         + (
-            ", with the outline of pixels that are nodule in more than half of the cases (green)"
-            if masks is not None
+            ", with the outline of pixels that are nodule in more than half of the cases that have an outline (green)"
+            if outline is not None and outline.max() > 0.5
             else ""
         )
         + ". Right: how well R of a moved image agrees with the moved R of the image."

@@ -13,8 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patheffects import withStroke
 
+from datamodules.contract import HU_MAX, HU_MIN
 from evaluation.bootstrap import Figure
 from evaluation.inference import Outputs
+from evaluation.report import number
 from evaluation.transfer import Transfer
 
 BENIGN, MALIGNANT, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
@@ -23,7 +25,12 @@ VIVID_RED, VIVID_BLUE = (
     np.array([1.0, 0.22, 0.16]),
     np.array([0.18, 0.5, 1.0]),
 )  # bright enough to show on grey
-RELEVANCE_SCALE = 0.3  # R is drawn from -.3 to .3 (420 HU) in every picture, so that pictures compare
+RELEVANCE_SCALE = 0.3  # R and changes are drawn from -.3 to .3 wherever they are, so that pictures compare
+WHOLE_HU = HU_MAX - HU_MIN
+SCALE_WORDS = (
+    f"drawn from −{RELEVANCE_SCALE} to {RELEVANCE_SCALE} ({RELEVANCE_SCALE * WHOLE_HU:.0f} HU), what is beyond in the "
+    "colour of the end"
+)
 OUTLINED = [withStroke(linewidth=2, foreground="black")]  # readable on any image
 WIDTH = 9.0  # inches; the report shows pictures at about this width
 DPI = 130
@@ -39,6 +46,15 @@ def _save(canvas: Canvas, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.savefig(path, facecolor="white")
     return path
+
+
+def relevance_bar(canvas, drawn, axes, label: str = "R", **place):
+    """The colour bar of R or changes; its arrows say that larger ones are cut."""
+    bar = canvas.colorbar(drawn, ax=axes, extend="both", **place)
+    bar.set_label(f"{label} (1 = {WHOLE_HU:.0f} HU)", fontsize=8)
+    bar.set_ticks([-RELEVANCE_SCALE, 0, RELEVANCE_SCALE])
+    bar.ax.tick_params(labelsize=8)
+    return bar
 
 
 def _plain_axes(axes) -> None:
@@ -86,9 +102,9 @@ def explanations(
         drawn = _draw_row(line, made, row, explained, None if masks is None else masks[row.index])
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)
-    bar = canvas.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02)
-    bar.set_label("change of brightness (1 = 1400 HU)", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    relevance_bar(
+        canvas, drawn, axes, "change of brightness, R", location="bottom", shrink=0.4, aspect=40, pad=0.02
+    )
     return _save(canvas, path)
 
 
@@ -102,7 +118,7 @@ def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarr
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-        caption(axis, f"p {p:.2f}", 8, (0.04, 0.06))
+        caption(axis, f"p {number(p, 2)}", 8, (0.04, 0.06))
     for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
         drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     line[6].imshow(overlay(x, x_pos - x_neg))
@@ -152,8 +168,11 @@ def roc_and_calibration(
         bins: (K, 3) mean p, share malignant, count (`scores.calibration_bins`).
     """
     canvas, (left, right) = _canvas(WIDTH, 4.2, ncols=2)
-    for values, name, colour in ((scores, "classifier", MALIGNANT), (size, "diameter alone", PLAIN)):
+    curves = ((scores, "classifier", MALIGNANT), (size, "diameter alone", PLAIN)) if np.ptp(labels) else ()
+    for values, name, colour in curves:
         left.plot(*roc_points(values, labels), color=colour, lw=2, label=name)
+    if not curves:
+        left.text(0.5, 0.3, "needs both classes", fontsize=9, color=PLAIN, ha="center")
     left.set(
         xlabel="1 − specificity", ylabel="sensitivity", title="ROC", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
     )
@@ -172,7 +191,8 @@ def roc_and_calibration(
         axis.plot([0, 1], [0, 1], color=PLAIN, lw=0.8, ls=":")
         axis.set_aspect("equal")
         _plain_axes(axis)
-    left.legend(frameon=False, fontsize=9, loc="lower right")
+    if curves:
+        left.legend(frameon=False, fontsize=9, loc="lower right")
     return _save(canvas, path)
 
 
@@ -224,7 +244,7 @@ def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
     )
     axis.plot(figure["value"], place, "o", color=colour, ms=6)
     axis.annotate(
-        f"{figure['value']:.2f}",
+        number(figure["value"], 2),
         (figure["value"], place),
         (0, 5),
         textcoords="offset points",
@@ -233,18 +253,22 @@ def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
     )
 
 
-def mean_maps(path: Path, maps: np.ndarray, masks: np.ndarray | None, shift_correlation: np.ndarray) -> Path:
-    """Mean R, mean |R| (with the mean outline where masks exist), and how well R follows a shifted image."""
+def mean_maps(
+    path: Path, maps: np.ndarray, outline: np.ndarray | None, shift_correlation: np.ndarray
+) -> Path:
+    """Mean R, mean |R| (with the outline of what is nodule in more than half of the cases, given their share
+    `outline` (H, W)), and how well R follows a shifted image."""
     canvas, axes = _canvas(WIDTH, 3.1, ncols=3)
     canvas.get_layout_engine().set(wspace=0.08)
     signed = axes[0].imshow(maps.mean(0), cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     magnitude = axes[1].imshow(np.abs(maps).mean(0), cmap="magma", vmin=0)
-    for axis, drawn, title in ((axes[0], signed, "mean R"), (axes[1], magnitude, "mean |R|")):
+    relevance_bar(canvas, signed, axes[0], "mean R", shrink=0.75)
+    canvas.colorbar(magnitude, ax=axes[1], shrink=0.75).ax.tick_params(labelsize=8)
+    for axis, title in ((axes[0], "mean R"), (axes[1], "mean |R|, own scale")):
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
-        canvas.colorbar(drawn, ax=axis, shrink=0.75).ax.tick_params(labelsize=8)
-        if masks is not None and masks.mean(0).max() > 0.5:
-            axis.contour(masks.mean(0), levels=[0.5], colors="#1a9641", linewidths=1)
+        if outline is not None and outline.max() > 0.5:
+            axis.contour(outline, levels=[0.5], colors="#1a9641", linewidths=1)
     known = shift_correlation[np.isfinite(shift_correlation)]
     if len(known):
         axes[2].hist(np.clip(known, -1, 1), bins=np.linspace(-1, 1, 41), color=BENIGN)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from evaluation.bootstrap import Figure, Statistic, bootstrap, mean_figure
+from evaluation.bootstrap import Figure, Statistic, bootstrap, mean_figure, undefined
 from explainers.control_centre import centre_blob
 
 CONSENSUS = 0.5
@@ -214,4 +214,5 @@ def localisation_figures(
         "shift_pixels": moved,
     }
     figures = {name: mean_figure(values, patients, **options) for name, values in per_case.items()}
-    return figures | {"fixed_pattern": bootstrap(fixed_pattern(maps), patients, **options)}
+    pattern = bootstrap(fixed_pattern(maps), patients, **options) if len(maps) > 1 else undefined(len(maps))
+    return figures | {"fixed_pattern": pattern}

@@ -66,9 +66,14 @@ class Report:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
+def decimals(value: float, digits: int = 3) -> str:
+    """A number with so many decimals; what rounds to 0 has no sign."""
+    return f"{value:z.{digits}f}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number for people; an en dash where it is undefined."""
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else MISSING
+    return decimals(value, digits).replace("-", "−") if math.isfinite(value) else MISSING
 
 
 def with_interval(figure: Figure, digits: int = 3) -> str:
@@ -83,7 +88,7 @@ def p_value(figure: Figure) -> str:
     """A p-value for people."""
     if not math.isfinite(figure["value"]):
         return MISSING
-    return "< 0.00001" if figure["value"] < 1e-5 else f"{figure['value']:.5f}"
+    return "< 0.00001" if figure["value"] < 1e-5 else number(figure["value"], 5)
 
 
 def render(report: Report) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from evaluation.report import decimals
 from utils.errors import UserError
 
 ROWS = {
@@ -79,9 +80,10 @@ def cell(figure: dict | None) -> str:
     return f"{short(figure['value'])} [{short(figure['ci_low'])}, {short(figure['ci_high'])}]"
 
 
-def short(value: float) -> str:
-    """Three decimals without the leading zero."""
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+def short(value: float, digits: int = 3) -> str:
+    """A number with so many decimals, without the leading zero."""
+    text = decimals(value, digits)
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 if __name__ == "__main__":

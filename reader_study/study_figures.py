@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from scipy.cluster.hierarchy import dendrogram
 
 from evaluation.figures import ACCENT, BENIGN, MALIGNANT, PLAIN, WIDTH, _canvas, _plain_axes, _save
+from evaluation.report import number
 from reader_study import factor, tables
 from reader_study.analysis import Analysis
 
@@ -64,7 +65,7 @@ def criteria_tree(path: Path, one: Analysis) -> Path | None:
     right.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     for i, j in np.ndindex(matrix.shape):
         dark = abs(matrix[i, j]) > 0.6
-        text = f"{matrix[i, j]:.3f}".replace("-", "−")
+        text = number(matrix[i, j], 3)
         right.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if dark else "black")
     right.set_xticks(range(len(names)), [names[i] for i in order], fontsize=9)
     right.set_yticks(range(len(names)), [names[i] for i in order], fontsize=9)

@@ -38,7 +38,7 @@ def best(study: Study) -> list[FrozenTrial]:
 def line(study: Study, trial: FrozenTrial, n_trials: int) -> str:
     """One line on a trial that just ended."""
     done = len(study.get_trials(deepcopy=False, states=DONE))
-    values = " ".join(f"{value:.4g}" for value in trial.values or ())
+    values = " ".join(f"{value:z.4g}" for value in trial.values or ())
     how = values if trial.state == TrialState.COMPLETE else trial.state.name.lower()
     front = ", ".join(str(one.number) for one in best(study))
     params = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
@@ -55,7 +55,7 @@ def summary(study: Study, names: Sequence[str], folder: Path) -> str:
     )
     lines = [
         f"  {trial.number}: "
-        + "  ".join(f"{name} {value:.4g}" for name, value in zip(names, trial.values, strict=True))
+        + "  ".join(f"{name} {value:z.4g}" for name, value in zip(names, trial.values, strict=True))
         + "  "
         + " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
         for trial in found
@@ -163,7 +163,7 @@ def _scatter(axis: Axes, trials: Sequence[FrozenTrial], x: int, y: int, colour: 
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:z.4g}" if isinstance(value, float) else str(value)
 
 
 def _write(path: Path, text: str) -> None:

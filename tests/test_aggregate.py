@@ -114,6 +114,7 @@ def test_seeds_and_folds_become_one_result(grid, tmp_path):
         assert maps["ensemble"][0] == pytest.approx(np.mean(single, axis=0), abs=1e-6)
     page = (out / "report.html").read_text()
     assert "Every run explains a classifier of its own" in page
+    assert "R is drawn from −0.3 to 0.3 (420 HU)" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

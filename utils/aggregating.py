@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from evaluation import aggregate_report as page
 from evaluation.aggregate import RunFigures, Split, Tested, ensemble
+from evaluation.doubts import doubts
 from evaluation.localisation import regions
 from evaluation.report import MISSING, write_report
 from evaluation.results import read_metrics, write_maps, write_metrics, write_text
@@ -279,6 +280,23 @@ def classifiers_of(members: Sequence[Member]) -> list[str]:
     return [f"C{known.index(digest) + 1}" if digest else MISSING for digest in digests]
 
 
+def doubts_of(member: Member) -> list[str]:
+    """What a run's answers on its test cases speak against its classifiers."""
+    cases = member.cases()
+    asked = {
+        "p_x": "The classifier",
+        "p_explained_x": "The explained classifier",
+        "p_independent_x": "The independent classifier (judge)",
+    }
+    label = cases.label.to_numpy()
+    return [
+        text
+        for key, who in asked.items()
+        if key in cases
+        for text in doubts(cases[key].to_numpy(), label, who)
+    ]
+
+
 # ---------------------------------------------------------------------------------- what is written
 def write_results(
     cfg: DictConfig, members: Sequence[Member], left_out: Sequence[Path], out_dir: Path
@@ -286,7 +304,9 @@ def write_results(
     """All files of the aggregate."""
     explained = classifiers_of(members)
     figures = [
-        RunFigures(m.seed, m.fold, read_metrics(m.results / "metrics.json"), str(m.path), classifier)
+        RunFigures(
+            m.seed, m.fold, read_metrics(m.results / "metrics.json"), str(m.path), classifier, doubts_of(m)
+        )
         for m, classifier in zip(members, explained, strict=True)
     ]
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
 from datamodules.contract import IMAGE_SIZE
+from datamodules.splits import stratified_subset
+from evaluation.doubts import doubts
+from evaluation.inference import probabilities
 from lightning_modules.classifier import ClassifierModule
 from utils import runs
 from utils.checkpoints import read_checkpoint
 from utils.custom import Custom, load_custom
 from utils.errors import UserError
 from utils.files import copy_atomically
+
+ASKED = 256  # cases of each part, training and validation: enough to see whether a classifier is understood
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,21 @@ class Classifiers:
         """Raise UserError where a classifier was trained on patients that are to be tested."""
         for folder in {path.parent for path in self.paths().values()}:
             runs.check_split(folder, data)
+
+    def doubts(self, data: pl.LightningDataModule) -> list[str]:
+        """What their answers on training and validation cases speak against them, a sentence each."""
+        parts = [
+            part.select(stratified_subset(part.label, ASKED, seed=0))
+            for part in (data.train_cases, data.val_cases)
+        ]
+        images = torch.cat([part.window()[0] for part in parts])
+        label = np.concatenate([part.label for part in parts])
+        asked = {
+            "The explained classifier": self.load_explained(),
+            "The selector": load_classifier(self.selector),
+            "The judge": load_classifier(self.judge),
+        }
+        return [text for who, one in asked.items() for text in doubts(probabilities(one, images), label, who)]
 
     def check_run(self, checkpoint: Path) -> None:
         """Raise UserError where a checkpoint of CycleAM holds another explained classifier."""

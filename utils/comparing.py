@@ -57,7 +57,8 @@ def compare_explainers(
     write_npz(out_dir / "images.npz", images(subject, shared))
     seconds = (runs.finished(run_dir) or {}).get("seconds") or np.nan
     truth = data.truth or "the readers' consensus outline, grown by 3 mm"
-    small_print = {"Preset": cfg.evaluation.preset, **notes}
+    bootstrap = f"{cfg.evaluation.resamples} resamples of patients, seed {cfg.evaluation.seed}"
+    small_print = {"Preset": cfg.evaluation.preset, "Bootstrap": bootstrap, **notes}
     write_report(
         out_dir / "report.html",
         page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),

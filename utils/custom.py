@@ -17,6 +17,7 @@ from torch.nn.functional import linear
 from datamodules.contract import IMAGE_SIZE
 from utils.checkpoints import read_checkpoint
 from utils.errors import UserError
+from utils.logits import no_logits
 
 SHAPE = (1, IMAGE_SIZE, IMAGE_SIZE)  # of one image, as the data gives it
 LARGEST = 64  # images of the largest batch that is tried
@@ -27,7 +28,8 @@ class Logits(nn.Module):
     """A network behind two logits, held in evaluation mode; hooks see its modules as they are.
 
     `single`: the network gives one logit z of "malignant", (N, 1) or (N,). It becomes [-z/2, z/2], whose softmax is
-    sigmoid(z) and whose benign logit can be explained too. Two logits pass untouched.
+    sigmoid(z) and whose benign logit can be explained too. Two logits pass untouched. A network that squeezes leaves
+    out the axis of a single image; here it is put back.
     """
 
     def __init__(self, net: nn.Module, single: bool) -> None:
@@ -40,8 +42,8 @@ class Logits(nn.Module):
         """image (N,C,H,W) in [0,1] -> logits (N,2)."""
         logits = self.net(image)
         if self.single:
-            logits = linear(logits.reshape(-1, 1), logits.new_tensor([[-0.5], [0.5]]))
-        return logits
+            return linear(logits.reshape(-1, 1), logits.new_tensor([[-0.5], [0.5]]))
+        return logits if logits.ndim > 1 else logits[None]
 
     def train(self, mode: bool = True) -> Logits:
         """Nothing: it was loaded in evaluation mode and stays there (`torch.export` programs have no `train`)."""
@@ -50,6 +52,8 @@ class Logits(nn.Module):
 
 class Custom(nn.Module):
     """A user's network in the form of a ClassifierModule: `net` gives the two logits; `name` is for people."""
+
+    foreign = True  # which patients it was trained on is not known here
 
     def __init__(self, net: Logits, name: str) -> None:
         super().__init__()
@@ -110,7 +114,8 @@ def _build(target: str, path: Path | None) -> nn.Module:
 
 
 def _fill(net: nn.Module, path: Path) -> None:
-    """Load a state dict, plain or under `state_dict` as Lightning writes it, its names with or without a prefix.
+    """Load a state dict, wherever in the file it lies (under `state_dict`, `model`, ...), its names with or without a
+    prefix.
 
     Read with `weights_only=True`: such a file is data and runs nothing.
     """
@@ -120,11 +125,9 @@ def _fill(net: nn.Module, path: Path) -> None:
         raise UserError(
             f"classifier.weights: {path} is broken or holds more than tensors; save net.state_dict()"
         ) from error
-    if isinstance(state, Mapping):
-        state = state.get("state_dict", state)
     if not isinstance(state, Mapping):
         raise UserError(f"classifier.weights: {path} holds {type(state).__name__}; save net.state_dict()")
-    fitting = _without_prefix(state, list(net.state_dict()), path)
+    fitting = _own_part(_flat(state), list(net.state_dict()), path)
     try:
         missing, unexpected = net.load_state_dict(fitting, strict=False)
     except Exception as error:
@@ -133,28 +136,45 @@ def _fill(net: nn.Module, path: Path) -> None:
         ) from error
     for kind, keys in (("lacks", missing), ("has in excess", unexpected)):
         if keys:
-            held = f" (its first is {next(iter(state), 'none')})" if kind == "lacks" else ""
+            held = f" (it holds {_contents(state)})" if kind == "lacks" else ""
             raise UserError(
                 f"classifier.weights: {path} {kind} the key {keys[0]}{held}; give the target it was saved from"
             )
 
 
-def _without_prefix(state: Mapping[str, Any], own: list[str], path: Path) -> dict[str, Any]:
-    """The part of `state` that has the network's keys behind a prefix (`net.`, `module.`, ...), without it.
+def _flat(state: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
+    """All values of a file, however deep: their names joined by dots, as a network's own names are."""
+    found: dict[str, Any] = {}
+    for key, value in state.items():
+        inner = isinstance(value, Mapping)
+        found |= _flat(value, f"{place}{key}.") if inner else {f"{place}{key}": value}
+    return found
 
-    All of `state` where the keys stand there as they are, or nowhere. Raises UserError where several prefixes fit.
+
+def _own_part(state: Mapping[str, Any], own: list[str], path: Path) -> dict[str, Any]:
+    """The part of `state` that has the network's keys behind a prefix (`net.`, `model_state_dict.module.`, none, ...),
+    without it; all of `state` where they stand nowhere. Raises UserError where several prefixes fit.
     """
-    if not own or own[0] in state:
-        return dict(state)
-    state = {str(key): value for key, value in state.items()}
-    prefixes = [key.removesuffix(own[0]) for key in state if key.endswith("." + own[0])]
+    prefixes = [key.removesuffix(own[0]) for key in state if own and f".{key}".endswith("." + own[0])]
     fitting = [prefix for prefix in prefixes if all(prefix + key in state for key in own)]
     if len(fitting) > 1:
+        names = ", ".join(prefix.rstrip(".") or "at its top" for prefix in fitting)
         raise UserError(
-            f"classifier.weights: {path} holds the network {len(fitting)} times ({', '.join(fitting)}); save one alone"
+            f"classifier.weights: {path} holds the network {len(fitting)} times ({names}); save one alone"
         )
     prefix = (fitting or prefixes or [""])[0]
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _contents(state: Mapping[Any, Any], most: int = 6) -> str:
+    """What a file holds, for people: its first names, and the first name within each."""
+    names = [
+        f"{key} with {next(iter(_flat(value)), 'nothing')}" if isinstance(value, Mapping) else str(key)
+        for key, value in state.items()
+    ]
+    return (
+        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+    )
 
 
 def _load_program(path: Path) -> nn.Module:
@@ -219,21 +239,32 @@ def _is_single(net: nn.Module) -> bool:
     """
     image = torch.linspace(0, 1, 2 * SHAPE[0] * SHAPE[1] * SHAPE[2]).view(2, *SHAPE).requires_grad_()
     logits = _call(net, image)
-    _check_logits(logits)
+    _check_shape(logits)
+    logits = logits.reshape(2, -1)
     with torch.no_grad():
-        for count, other in ((1, image[:1]), (LARGEST, image.repeat(LARGEST // 2, 1, 1, 1))):
-            again, before = _call(net, other)[:2], logits[:count]
-            if again.shape != before.shape or not torch.allclose(again, before, rtol=1e-3, atol=1e-3):
+        for count in (1, LARGEST):
+            images = image[:1] if count == 1 else image.repeat(count // 2, 1, 1, 1)
+            if not _same(_call(net, images), logits[:count], count):
                 raise UserError(
                     f"the classifier answers otherwise in a batch of {count}; save it in evaluation mode (net.eval())"
                 )
+        came, mend = no_logits(lambda images: net(images).reshape(len(images), -1).float())
+    if came:
+        raise UserError(f"the classifier gives {came}; expected {EXPECTED}: {mend}")
     try:
         torch.autograd.grad(logits.sum(), image)
     except RuntimeError as error:
         raise UserError(
             f"no gradient passes through the classifier ({_line(error)}); generators cannot learn from it"
         ) from error
-    return logits.ndim == 1 or logits.shape[1] == 1
+    return logits.shape[1] == 1
+
+
+def _same(answer: Any, before: Tensor, count: int) -> bool:
+    """Whether the answer to `count` images begins as the one `before`, (1 or 2, K), to the same images."""
+    if not isinstance(answer, Tensor) or answer.numel() != count * before.shape[1]:
+        return False
+    return torch.allclose(answer.reshape(count, -1)[: len(before)], before, rtol=1e-3, atol=1e-3)
 
 
 def _call(net: nn.Module, image: Tensor) -> Any:
@@ -252,23 +283,17 @@ def _call(net: nn.Module, image: Tensor) -> Any:
         ) from error
 
 
-def _check_logits(logits: Any) -> None:
-    """Raise UserError, saying what came out and what is expected, unless these are logits of two images."""
+def _check_shape(logits: Any) -> None:
+    """Raise UserError, saying what came out and what is expected, unless these may be logits of two images."""
     if not isinstance(logits, Tensor):
         came = type(logits).__name__
     elif tuple(logits.shape) not in ((2, 2), (2, 1), (2,)) or not logits.is_floating_point():
         came = f"{tuple(logits.shape)} {str(logits.dtype).removeprefix('torch.')} for two images"
     elif not logits.isfinite().all():
         came = "values that are not finite"
-    elif logits.shape[-1:] == (2,) and logits.ndim == 2 and _are_probabilities(logits):
-        came = "probabilities (they sum to 1)"
     else:
         return
     raise UserError(f"the classifier gives {came}; expected {EXPECTED}")
-
-
-def _are_probabilities(values: Tensor) -> bool:
-    return bool((values >= 0).all() and torch.allclose(values.sum(dim=1), values.new_ones(())))
 
 
 def _line(error: Exception, number: int = 0) -> str:

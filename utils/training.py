@@ -137,6 +137,8 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     classifiers = find_classifiers(cfg, resume, data)
     say(classifiers.describe())
     classifiers.check_split(data)
+    for doubt in classifiers.doubts(data):
+        say(f"warning, training and validation cases: {doubt}")
     module = build_cycle_am(cfg, classifiers)
     sources = classifiers.paths() | start_from(cfg, module)
     rank_zero_only(classifiers.keep)(cfg.paths.run_dir)

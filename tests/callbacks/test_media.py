@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
+from matplotlib import colormaps
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from callbacks.domain_transfer import DomainTransfer
 from callbacks.log_media import log_histograms, log_image, log_table
-from callbacks.relevance_panel import LIMIT, RelevancePanel, choose, coloured, grey, strip
+from callbacks.relevance_panel import RelevancePanel, choose, coloured, grey, panel, strip
 from callbacks.score_plot import ScorePlot
+from evaluation.figures import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
 from tests.fakes import BlobDataModule
 from utils.loggers import close
 
@@ -119,11 +121,21 @@ def test_cases_are_chosen_in_turn_from_both_classes():
 
 def test_pictures_are_uint8_on_fixed_scales():
     assert grey(np.array([[0.0, 1.0, 2.0]])).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
-    blue, white, red = coloured(np.array([[-2 * LIMIT, 0.0, LIMIT]]))[0].astype(int)
+    blue, white, red = coloured(np.array([[-2 * RELEVANCE_SCALE, 0.0, RELEVANCE_SCALE]]))[0].astype(int)
     assert red[0] > red[2] + 50
     assert blue[2] > blue[0] + 50
     assert white.min() > 230
     assert strip([grey(np.zeros((4, 5)))] * 2, gap=1).shape == (4, 14, 3)
+
+
+def test_the_panels_scale_is_that_of_the_report_and_is_shown():
+    ends = coloured(np.array([[-0.3, 0.3]]))[0] / 255
+    assert ends == pytest.approx(colormaps[DIVERGING]([0.0, 1.0])[:, :3], abs=1 / 255)
+    pictures = dict.fromkeys(("x", "neg", "pos", "cycle", "relevance"), np.zeros((64, 64)))
+    bar = panel([{"label": "benign", "pictures": pictures, "p": {}}]).axes[-1]
+    assert bar.get_xticks().tolist() == [-RELEVANCE_SCALE, 0, RELEVANCE_SCALE] == [-0.3, 0, 0.3]
+    assert bar.get_xlabel() == "R (1 = 1400 HU)"
+    assert "drawn from −0.3 to 0.3 (420 HU)" in SCALE_WORDS
 
 
 def stand_in(logger, folder) -> SimpleNamespace:

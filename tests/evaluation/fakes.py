@@ -80,6 +80,13 @@ class BrightnessClassifier:
         return torch.sigmoid((bright - 17) / 4 + self.bias)
 
 
+class SwappedClassifier(BrightnessClassifier):
+    """Its classes are in the other order."""
+
+    def probability(self, image):
+        return 1 - super().probability(image)
+
+
 class OracleGan:
     """Changes only what decides: dims the bright disc for G-, brightens it for G+."""
 

@@ -5,9 +5,12 @@ import pytest
 from scipy import stats
 
 from evaluation import aggregate as agg
+from evaluation import aggregate_report as page
 from evaluation import scores
 from evaluation.bootstrap import plain
 from evaluation.localisation import Regions
+from evaluation.results import write_cases
+from utils.aggregating import Member, doubts_of
 
 
 def test_over_seeds_it_is_scipys_t_interval():
@@ -46,6 +49,28 @@ def test_a_figure_that_a_run_lacks_is_unknown_there():
     found = agg.spreads(runs)
     assert found["a"].figure["value"] == pytest.approx(0.6)
     np.testing.assert_equal(found["b"].values, [1.0, np.nan])
+
+
+def test_what_speaks_against_classifiers_is_said_once_of_the_runs_concerned(tmp_path):
+    said = [("swapped",), ("swapped", "one-sided"), ()]
+    runs = [agg.RunFigures(k, 0, {"classifier/auc": plain(0.4, 9)}, doubts=d) for k, d in enumerate(said)]
+    one = page.aggregated(runs, None, None, [])
+    text = page.report(one, "runs", tmp_path, 1, {}).sections[0].text
+    assert text[1:] == ("seed 0; seed 1: swapped", "seed 1: one-sided")
+
+
+def test_a_runs_answers_are_read_from_its_cases(tmp_path):
+    write_cases(
+        tmp_path / "evaluation" / "cases.csv",
+        {
+            "label": np.arange(20) % 2,
+            "p_explained_x": np.linspace(0.6, 0.9, 20),
+            "p_independent_x": 1 - np.arange(20) % 2,
+        },
+    )
+    first, second = doubts_of(Member(tmp_path))
+    assert first.startswith("The explained classifier calls every one of 20 cases malignant")
+    assert second.startswith("The independent classifier (judge) has an AUC of 0.000")
 
 
 def cases(score: np.ndarray, label, fold) -> agg.Tested:

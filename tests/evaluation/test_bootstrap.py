@@ -62,3 +62,10 @@ def test_unknown_values_are_left_out_and_nothing_is_nan():
     assert (figure["value"], figure["n"]) == (2.0, 2)
     assert mean_figure(np.array([np.nan]), np.array(["a"])).keys() == undefined().keys()
     assert np.isnan(mean_figure(np.array([np.nan]), np.array(["a"]))["value"])
+
+
+def test_one_patient_tells_nothing_of_others():
+    figure = mean_figure(np.array([0.2, 0.4]), np.array(["a", "a"]))
+    assert figure["value"] == pytest.approx(0.3)
+    assert figure["n"] == 2
+    assert np.isnan([figure["ci_low"], figure["ci_high"]]).all()

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score
 
 from evaluation.classifier import PAPER_TABLE, evaluate_classifier, size_figures
+from evaluation.figures import roc_and_calibration
 from evaluation.results import read_metrics
-from tests.evaluation.fakes import BrightnessClassifier, make_cases
+from tests.evaluation.fakes import BrightnessClassifier, SwappedClassifier, make_cases
 from utils.errors import UserError
 
 TABLE = (
@@ -41,6 +43,32 @@ def test_everything_is_written_and_agrees(tmp_path):
     assert "&lt;b&gt;one" in page
     assert "0.809 [0.757, 0.860]" in page
     assert (tmp_path / "figures" / "classifier.png").stat().st_size > 10_000
+
+
+def test_swapped_classes_are_said_to_be_swapped(tmp_path):
+    for classifier, said in ((SwappedClassifier(), True), (BrightnessClassifier(), False)):
+        evaluate_classifier(classifier, make_cases(60), tmp_path, resamples=50)
+        assert ("below 0.5: it gives malignant" in (tmp_path / "report.html").read_text()) == said
+
+
+def test_one_class_alone_has_no_roc_curve_and_says_so(tmp_path):
+    cases = make_cases(20)
+    evaluate_classifier(BrightnessClassifier(), cases.select(cases.label == 1), tmp_path, resamples=20)
+    page = (tmp_path / "report.html").read_text()
+    assert "need cases of both classes, such as the AUC, are left open" in page
+    drawn = []
+    original = Axes.plot
+
+    def plot(self, *args, **kwargs):
+        drawn.append(kwargs.get("label"))
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Axes, "plot", plot)
+        for labels, curves in ((np.ones(4, int), 0), (np.array([0, 1, 0, 1]), 2)):
+            drawn.clear()
+            roc_and_calibration(tmp_path / "a.png", np.arange(4) / 4, np.ones(4), labels, np.ones((1, 3)))
+            assert sum(label is not None for label in drawn) == curves
 
 
 def test_cases_without_a_label_take_no_part(tmp_path):

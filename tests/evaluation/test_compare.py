@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ from torch import nn
 
 from evaluation import compare as comparing
 from evaluation import compare_report as page
+from evaluation.bootstrap import mean_figure
 from evaluation.compare import Measured, Plan, Subject, Variant, compare_all, measure, read_part, share, table
-from evaluation.report import write_report
+from evaluation.report import with_interval, write_report
 from explainers.base import Unsupported
 from tests.evaluation.fakes import make_cases
 
@@ -142,6 +145,14 @@ def test_a_method_that_cannot_handle_the_network_is_named_and_the_others_run_on(
     assert results["refuses"].unsupported in page.verdicts(one)
 
 
+def test_a_classifier_whose_classes_are_swapped_is_named(subject):
+    plan = Plan(explainers=("truth",), infills=("blur",), subsets=4, copies=0, repeats=0)
+    for sign, said in ((-1.0, True), (1.0, False)):
+        one = page.Compared(subject, share(replace(subject, classifier=Linear(sign)), plan), {}, [])
+        verdicts = " ".join(page.verdicts(one))
+        assert ("The explained classifier has an AUC of 0.000, below 0.5" in verdicts) == said
+
+
 def test_report_names_what_located_nothing(subject, tmp_path):
     shared = share(subject, PLAN)
     results = compare_all(subject, PLAN, shared, tmp_path / "parts", "a")
@@ -166,6 +177,56 @@ def test_report_names_what_located_nothing(subject, tmp_path):
     text = write_report(tmp_path / "report.html", report).read_text()
     assert "beats the controls" in text
     assert text.count("data:image/png") == 4
+
+
+def test_every_interval_of_the_page_is_that_of_the_resamples_and_seed_asked_for(subject, tmp_path):
+    shared = share(subject, PLAN)
+    results = compare_all(subject, PLAN, shared, tmp_path / "parts", "a")
+    options = {"resamples": 7, "seed": 5}
+    one = page.compared(subject, shared, results, table(results), **options)
+    tables = [t for part in page.report(one, tmp_path, 1, 1.0, {}, "").sections for t in part.tables]
+    checked = 0
+    for shown, key in (
+        ("stability", "stability"),
+        ("largest change", "max_change"),
+        ("deletion", "deletion"),
+    ):
+        (found,) = [t for t in tables if shown in t.columns]
+        for name, *cells in found.rows:
+            values, patients = results[name].columns[key], subject.cases.patient_id
+            cell = cells[found.columns.index(shown) - 1].rstrip("*")
+            assert cell == with_interval(mean_figure(values, patients, **options))
+            checked += cell != with_interval(mean_figure(values, patients))
+    assert checked > 3
+
+
+def test_the_page_names_only_what_is_there(subject, tmp_path):
+    cases = subject.cases.select([1])
+    cases = replace(cases, mask=None, has_mask=np.zeros(1, bool), label=np.full(1, -1))
+    plan = Plan(explainers=("truth",), infills=("blur",), subsets=4, copies=0, repeats=1)
+    subject = replace(subject, cases=cases, variants=())
+    shared = share(subject, plan)
+    results = compare_all(subject, plan, shared, tmp_path / "parts", "a")
+    one = page.compared(subject, shared, results, table(results), resamples=5)
+    report = page.report(one, tmp_path, 1, float("nan"), {}, "")
+    text = write_report(tmp_path / "report.html", report).read_text()
+    assert "differs from truth (" in text  # there is no cycle_am
+    assert "The first test cases; there is none with a label" in text
+    assert "Yellow" not in text
+    assert "How long CycleAM&#39;s training took is not known" in text
+    assert "Worst and best" not in text
+    assert "Means over 1 cases" in text
+
+
+def test_counts_and_controls_are_those_that_there_are(subject, tmp_path):
+    known = np.arange(8) < 3
+    subject = replace(subject, cases=replace(subject.cases, has_mask=known), variants=())
+    shared = share(subject, PLAN)
+    results = compare_all(subject, PLAN, shared, tmp_path / "parts", "a")
+    one = page.compared(subject, shared, results, table(results), resamples=5)
+    text = write_report(tmp_path / "a.html", page.report(one, tmp_path, 1, 1.0, {}, "")).read_text()
+    assert "Means over 3 to 8 cases" in text
+    assert "beats the controls (constant) on moved images" in text
 
 
 def test_maps_for_benign_cases_are_turned(subject, tmp_path):

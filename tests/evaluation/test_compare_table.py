@@ -33,6 +33,14 @@ def test_the_best_method_is_bold_controls_aside_and_unknown_values_are_dashes():
     ]
 
 
+def test_what_rounds_to_nothing_has_no_sign():
+    values = {"stability": -0.004, "flip": -0.006, "sensitivity_n": 0.25, "insertion": -0.0}
+    table = markdown(
+        {f"compare/{name}/{metric}": figure(v) for metric, v in values.items() for name in ("control_a", "b")}
+    )
+    assert table.splitlines()[2] == "| `control_a` | .00 | -.01 | .25 | .00 |"
+
+
 def test_entry(tmp_path, capsys):
     (tmp_path / "metrics.json").write_text(json.dumps(FIGURES))
     assert main([str(tmp_path / "metrics.json")]) == 0

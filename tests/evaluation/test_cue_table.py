@@ -31,6 +31,13 @@ def test_each_cue_and_their_mean_the_best_of_the_methods_bold():
     ]
 
 
+def test_what_rounds_to_nothing_has_no_sign():
+    cues = {"a": figures(cycle_am=(-0.001, -0.006, 0.0)), "b": figures(cycle_am=(0.001, 0.004, -0.0))}
+    assert markdown(cues).splitlines()[2].replace("**", "") == (
+        "| `cycle_am` | .00 / -.01 / .00 | .00 / .00 / .00 | .00 / .00 / .00 |"
+    )
+
+
 def test_entry(tmp_path, capsys):
     (tmp_path / "metrics.json").write_text(json.dumps(CUES["halo"]))
     assert main([f"halo={tmp_path / 'metrics.json'}"]) == 0

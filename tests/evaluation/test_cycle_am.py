@@ -9,8 +9,16 @@ import pytest
 
 from evaluation.cycle_am import evaluate_cycle_am
 from evaluation.cycle_am_report import balanced_sample
+from evaluation.figures import SCALE_WORDS
 from evaluation.results import read_metrics
-from tests.evaluation.fakes import BrightnessClassifier, FixedPatternGan, OracleGan, make_cases
+from tests.evaluation.fakes import (
+    BrightnessClassifier,
+    FixedPatternGan,
+    OracleGan,
+    SwappedClassifier,
+    make_cases,
+)
+from utils.custom import Custom
 
 SECTIONS = {  # the names that others build on
     "classifier": (
@@ -95,6 +103,9 @@ def test_the_report_stands_alone(oracle):
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in page
     assert page.count("<figcaption>") == len(sources)
+    assert (
+        page.count(SCALE_WORDS) == 4
+    )  # of R and of its mean, each as caption and for those who do not see it
     assert all(
         text in page for text in ("0.289 [0.250, 0.330]", "39 degrees of freedom", "Worst and best cases")
     )
@@ -120,6 +131,53 @@ def test_without_masks_and_labels_the_rest_is_reported(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "No test case has an outline" in page
     assert "nothing could be moved" in page
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_classifiers_that_look_misunderstood_are_named(labelled, tmp_path):
+    cases = make_cases(20)
+    cases = cases if labelled else replace(cases, label=np.full(20, -1))
+    explained, judge = BrightnessClassifier(9.0), SwappedClassifier()
+    evaluate_cycle_am(
+        OracleGan(), explained, judge, cases, cases, tmp_path, **OPTIONS | {"realism": False, "resamples": 20}
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("classifier calls every one of 20 cases malignant") == 1
+    assert page.count("The independent classifier (judge) has an AUC of 0.") == labelled
+
+
+def test_one_case_has_no_interval_no_test_and_is_not_both_best_and_worst(tmp_path):
+    metrics = run(OracleGan(), tmp_path, make_cases(2).select([1]), realism=False)
+    assert metrics["similarity/ssim_neg"]["value"] < 1
+    assert all(np.isnan(figure["ci_low"]) for figure in metrics.values())
+    assert np.isnan(metrics["localisation/fixed_pattern"]["value"])
+    page = (tmp_path / "report.html").read_text()
+    assert "One case cannot be tested." in page
+    assert "degrees of freedom" not in page
+    assert "Worst and best cases" not in page
+    assert "such as the AUC, are left open" in page
+
+
+def test_an_outline_is_promised_only_where_one_is_drawn(tmp_path):
+    where = make_cases(2).select([0] * 6)
+    apart = np.stack([np.roll(where.mask[0], 12 * k, axis=1) for k in range(6)])
+    for mask, promised in ((where.mask, True), (apart, False)):
+        run(OracleGan(), tmp_path, replace(where, mask=mask), realism=False)
+        assert ("in more than half of the cases" in (tmp_path / "report.html").read_text()) == promised
+    few = replace(where, has_mask=np.arange(6) < 2, mask=where.mask * (np.arange(6) < 2)[:, None, None])
+    run(OracleGan(), tmp_path, few, realism=False)
+    assert "in more than half of the cases that have an outline" in (tmp_path / "report.html").read_text()
+
+
+def test_a_classifier_trained_elsewhere_is_not_said_to_have_seen_nobody(tmp_path):
+    cases, said = make_cases(8), "none of them in the training set"
+    for foreign in (True, False):
+        explained = BrightnessClassifier()
+        explained.foreign = foreign
+        options = OPTIONS | {"realism": False, "resamples": 5}
+        evaluate_cycle_am(OracleGan(), explained, BrightnessClassifier(), cases, cases, tmp_path, **options)
+        assert (said in (tmp_path / "report.html").read_text()) != foreign
+    assert Custom.foreign
 
 
 def test_the_sample_is_balanced_right_and_seeded():

@@ -27,6 +27,14 @@ def test_numbers_for_people():
     assert [p_value(plain(p, 3)) for p in (1e-9, 0.01234, float("nan"))] == ["< 0.00001", "0.01234", "–"]
 
 
+@pytest.mark.parametrize("nothing", [-0.0, -0.0004, 0.0004, 0.0])
+def test_what_rounds_to_nothing_has_no_sign(nothing):
+    assert number(nothing) == "0.000"
+    assert number(nothing, 0) == "0"
+    assert with_interval(Figure(value=nothing, ci_low=-0.002, ci_high=nothing, n=1), 2) == "0.00 [0.00, 0.00]"
+    assert number(-0.0006) == "−0.001"
+
+
 def test_a_page_holds_its_pictures_and_escapes_its_data(tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
     picture = Picture(tmp_path / "a.png", 'a "red" <square>')

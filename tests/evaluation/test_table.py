@@ -13,6 +13,8 @@ def test_cells():
     assert cell(figure(0.9123, 0.8711, 0.9481)) == ".912 [.871, .948]"
     assert cell(figure(-0.05)) == "-.050"
     assert cell(figure(1.0)) == "1.000"
+    assert cell(figure(-0.9996)) == "-1.000"
+    assert cell(figure(-0.0004, -0.0006, -0.0)) == ".000 [-.001, .000]"
     assert cell(figure(None)) == cell(None) == "-"
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.contract import IMAGE_SIZE
-from tests.fakes import Residual
+from networks import ConvNet
+from tests.fakes import Residual, one_logit
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 from utils.checkpoints import read_checkpoint
 from utils.custom import load_custom
@@ -109,6 +110,27 @@ def test_lightning_checkpoints_and_prefixes(prefix, net, image, tmp_path):
     torch.testing.assert_close(custom(image), net(image))
 
 
+PLACES = ["model_state_dict", "model", "net", "state_dict", "weights", "checkpoint.model", "run.best.net"]
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("place", PLACES)
+def test_weights_are_found_wherever_a_file_keeps_them(place, prefix, net, image, tmp_path):
+    content = {prefix + name: value for name, value in net.state_dict().items()}
+    for name in reversed(place.split(".")):
+        content = {"epoch": 3, name: content, "optimizer_state_dict": {"state": {0: {"step": 1}}}}
+    torch.save(content, tmp_path / "w.pt")
+    torch.testing.assert_close(load_custom(RESIDUAL, str(tmp_path / "w.pt"))(image), net(image))
+
+
+def test_weights_that_a_file_holds_twice_are_named(net, tmp_path):
+    state, path = net.state_dict(), tmp_path / "w.pt"
+    torch.save({"model": state, "extra": {"ema": {"module." + k: v for k, v in state.items()}}}, path)
+    one_line(r"holds the network 2 times \(model, extra\.ema\.module\); save one alone", RESIDUAL, path)
+    torch.save({**state, "ema": state}, path)
+    one_line(r"holds the network 2 times \(at its top, ema\)", RESIDUAL, path)
+
+
 class Odd(nn.Module):
     """Answers of another shape or kind than a classifier's."""
 
@@ -133,6 +155,7 @@ ODD = {
     "chance": (lambda x: x.mean(**MEAN) + torch.rand(len(x), 1), "answers otherwise in a batch of 1"),
     "no_gradient": (lambda x: x.detach().mean(**MEAN), "no gradient passes through the classifier"),
     "integer": (lambda x: (x * 255).round().int().float().mean(**MEAN), "no gradient passes"),
+    "constant": (lambda x: 0 * x.mean(**MEAN) + 2.5, r"gives the same answer \(\[2\.5\]\) for every image"),
     "in_place": (lambda x: x.sub_(0.5).mean(**MEAN), "fails on images .*in-place"),
 }  # fmt: skip
 
@@ -142,6 +165,77 @@ def test_what_is_no_classifier_is_named(name, monkeypatch):
     answer, expected = ODD[name]
     monkeypatch.setattr("tests.fakes.one_logit", lambda: Odd(answer))
     one_line(expected, ONE_LOGIT, None)
+
+
+def score(x: Tensor) -> Tensor:
+    """A logit (N,1) of images, from black to white -20 to 20."""
+    return 40 * x.mean(**MEAN) - 20
+
+
+BOUNDED = {
+    "sigmoid": (lambda x: score(x).sigmoid(), "in .0, 1. for every image.*leave the last sigmoid out"),
+    "squeezed": (lambda x: score(x).sigmoid().squeeze(), "in .0, 1."),
+    "faint": (lambda x: (0.01 * score(x)).sigmoid(), "in .0, 1."),
+    "clamped": (lambda x: (0.5 + score(x)).clamp(0, 1), "in .0, 1."),
+    "two_sigmoids": (lambda x: torch.cat([score(1 - x), score(x) + 3], 1).sigmoid(), "in .0, 1."),
+    "softmax": (
+        lambda x: torch.cat([-score(x), score(x)], 1).softmax(1),
+        "they sum to 1.*leave the softmax out",
+    ),
+    "refuses_others": (lambda x: score(within(x)).sigmoid(), "in .0, 1."),
+    "tanh": (lambda x: score(x).tanh(), "in .-1, 1. for every image, as a tanh does.*leave the tanh out"),
+    "two_tanhs": (lambda x: torch.cat([score(1 - x), score(x)], 1).tanh(), "in .-1, 1."),
+}
+
+
+def within(x: Tensor) -> Tensor:
+    """As it is, where it is an image."""
+    assert 0 <= x.min() <= x.max() <= 1, "an image has values in [0, 1]"
+    return x
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_probabilities_in_place_of_logits_are_named(name, monkeypatch, tmp_path):
+    answer, expected = BOUNDED[name]
+    monkeypatch.setattr("tests.fakes.one_logit", lambda: Odd(answer))
+    one_line(f"gives (values|probabilities) .*{expected}", ONE_LOGIT, None)
+
+
+@pytest.mark.parametrize("ending", [nn.Sigmoid, nn.Hardsigmoid, lambda: nn.Softmax(1)])
+def test_programs_that_end_in_probabilities_are_named(ending, net, tmp_path):
+    whole = nn.Sequential(net, ending()).eval()
+    torch.jit.save(torch.jit.script(whole), tmp_path / "a.pt")
+    one_line(r"gives (values in \[0, 1\]|probabilities)", None, tmp_path / "a.pt")
+    one_line(r"gives (values in \[0, 1\]|probabilities)", None, exported(whole, tmp_path / "a.pt2"))
+
+
+LOGITS = {
+    "log_softmax": lambda x: torch.cat([-score(x), score(x)], 1).log_softmax(1),
+    "log_p": lambda x: torch.cat([-score(x), score(x)], 1).softmax(1).clamp(min=1e-7).log(),
+    "small": lambda x: 0.5 + 0.02 * score(x),
+    "refuses_others": lambda x: score(within(x)),
+    "squeezed": lambda x: score(x).squeeze(),
+    "two_squeezed": lambda x: torch.cat([-score(x), score(x)], 1).squeeze(),
+}
+
+
+@pytest.mark.parametrize("name", LOGITS)
+def test_logits_are_taken_as_they_are(name, monkeypatch, image):
+    monkeypatch.setattr("tests.fakes.one_logit", lambda: Odd(LOGITS[name]))
+    logits = LOGITS[name](image)
+    expected = logits.softmax(1)[:, 1] if logits.numel() > len(image) else logits.reshape(-1).sigmoid()
+    custom = load_custom(ONE_LOGIT, None)
+    torch.testing.assert_close(custom.probability(image), expected)
+    torch.testing.assert_close(custom.probability(image[:1]), expected[:1])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_networks_that_have_learnt_nothing_are_taken(seed, monkeypatch):
+    """Their logits often lie in [0, 1] for every possible image."""
+    torch.manual_seed(seed)
+    for made_one in (lambda: ConvNet(2), lambda: nn.Sequential(ConvNet(2), nn.Linear(2, 1)), one_logit):
+        monkeypatch.setattr("tests.fakes.one_logit", made_one)
+        load_custom(ONE_LOGIT, None)
 
 
 def one_line(expected: str, target: str | None, weights) -> None:
@@ -169,21 +263,21 @@ def test_weights_that_do_not_fit(net, files, tmp_path):
     path = tmp_path / "w.pt"
     state = net.state_dict()
     torch.save({k: v for k, v in state.items() if k != "second.bias"}, path)
-    one_line(r"lacks the key second\.bias \(its first is first\.weight\)", RESIDUAL, path)
+    one_line(r"lacks the key second\.bias \(it holds first\.weight, first\.bias, .* 4 more\)", RESIDUAL, path)
     torch.save({**state, "third.bias": state["last.bias"]}, path)
     one_line(r"has in excess the key third\.bias", RESIDUAL, path)
     torch.save({"net." + k: v for k, v in state.items() if k != "last.bias"}, path)
     one_line(r"lacks the key last\.bias", RESIDUAL, path)
-    torch.save({"model": state}, path)
-    one_line(r"lacks the key first\.weight \(its first is model\)", RESIDUAL, path)
+    torch.save({"epoch": 3, "model": {"backbone": {"conv.weight": state["first.weight"]}}, "best": {}}, path)
+    held = r"epoch, model with backbone\.conv\.weight, best with nothing"
+    one_line(rf"lacks the key first\.weight \(it holds {held}\)", RESIDUAL, path)
     torch.save({p + k: v for p in ("net.", "ema.") for k, v in state.items()}, path)
-    one_line(r"^classifier\.weights: \S+ holds the network 2 times \(net\., ema\.\)", RESIDUAL, path)
+    one_line(r"^classifier\.weights: \S+ holds the network 2 times \(net, ema\)", RESIDUAL, path)
     torch.save([1, 2], path)
     one_line(r"w\.pt holds list; save net\.state_dict\(\)", RESIDUAL, path)
-    torch.save({"state_dict": 5}, path)
-    one_line(r"w\.pt holds int; save net", RESIDUAL, path)
-    torch.save({0: 1}, path)
-    one_line(r"lacks the key first\.weight \(its first is 0\)", RESIDUAL, path)
+    for content, held in (({"state_dict": 5}, "state_dict"), ({0: 1}, "0"), ({}, "nothing")):
+        torch.save(content, path)
+        one_line(rf"lacks the key first\.weight \(it holds {held}\)", RESIDUAL, path)
     one_line(r"size mismatch for last\.weight", RESIDUAL, files["one_logit"][1])
 
 
@@ -335,6 +429,19 @@ def read_images(folder: Path, choice: list[str]) -> Tensor:
     from utils.training import build_data
 
     return torch.as_tensor(build_data(composed(choice, folder)).test_cases.window()[0])
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_swapped_classes_are_told_when_the_training_begins(swapped, trained, monkeypatch, capsys):
+    """Malignant blobs are larger, so brighter in the mean."""
+    sign = -1 if swapped else 1
+    monkeypatch.setattr("tests.fakes.one_logit", lambda: Odd(lambda x: sign * (200 * x.mean(**MEAN) - 40)))
+    generators([*chosen(ONE_LOGIT, "null")], trained, f"swapped-{swapped}", 1)
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if "explained classifier has an AUC" in line
+    ]
+    assert len(said) == swapped
+    assert all(line.startswith("warning, training and validation cases: The explained") for line in said)
 
 
 def test_another_classifier_than_the_runs_is_refused(files, trained, tmp_path):
