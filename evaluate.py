@@ -14,7 +14,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import entry
+from utils import console, entry
 from utils.config import register
 
 register()
@@ -31,4 +31,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.start(main, "evaluate", __doc__)

@@ -22,6 +22,7 @@ from datamodules.clustering import cluster_annotations
 from datamodules.dicom import index_series
 from datamodules.lesions import find_lesions
 from datamodules.lidc_pieces import Job, Window, prepare_scan
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 SAMPLE = 40  # scans that pylidc clusters; all 1018 take it minutes
@@ -146,4 +147,5 @@ def preparation_row(scan: Scan, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -26,6 +26,7 @@ from datamodules.manifest import ManifestDataModule
 from datamodules.phantom import PhantomDataModule
 from evaluation.classifier import classifier_result
 from networks import ConvNet
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 AUGMENTATION = {"brightness": 0.02, "blur": 1.0, "noise": 0.02}
@@ -138,4 +139,5 @@ def report(found: dict[str, dict], out: Path) -> None:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from datamodules.annotations import load_scans
 from datamodules.lesions import MIN_READERS, Lesion, find_lesions
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 PAPER = {"included": 772, "malignant": 348, "benign": 424}  # sec. 3.1
@@ -97,4 +98,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

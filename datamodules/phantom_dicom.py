@@ -27,6 +27,7 @@ from datamodules.lesions import Lesion
 from datamodules.phantom import cohort, finding, scene_size
 from datamodules.phantom_render import render_slice
 from datamodules.phantom_scene import Scene, draw_scene
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 SIZE = 512
@@ -236,4 +237,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -9,6 +9,7 @@ from evaluation.compare_figures import CONTROL
 from evaluation.compare_report import NAMES
 from evaluation.paired import is_lower_better
 from evaluation.table import read, short
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
@@ -68,4 +69,5 @@ def _cell(row: Mapping[str, float], metric: str, best: float | None) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.compare_table import is_control, two_decimals
 from evaluation.table import read
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 METRICS = ("pointing_dilated_shifted", "relevance_mass_dilated_shifted", "relevance_rank_dilated_shifted")
@@ -67,4 +68,5 @@ def _cell(values: Sequence[float], marks: Sequence[bool]) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 ROWS = {
@@ -85,4 +86,5 @@ def short(value: float) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

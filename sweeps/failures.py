@@ -16,7 +16,7 @@ from utils.runs import MULTIRUN
 
 FAILED = "failed.json"
 TRACEBACK = "traceback.txt"
-PATTERN = "${paths.runs}/${name}/${data_name}/" + MULTIRUN
+PATTERN = "${home:${paths.runs}}/${name}/${data_name}/" + MULTIRUN
 
 
 def record(folder: Path, error: Exception, message: str) -> None:

@@ -48,4 +48,4 @@ def test_failures_of_a_sweep_over_experiments_are_found_wherever_the_jobs_lie(tm
         "cycle_am_few",
     }
     (again,) = [line for line in done.stderr.splitlines() if "runs only what is missing" in line]
-    assert "hydra.sweep.dir='${paths.runs}/${name}/${data_name}/multirun/" in again
+    assert "hydra.sweep.dir='${home:${paths.runs}}/${name}/${data_name}/multirun/" in again
