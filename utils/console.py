@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SETTINGS = """Any setting:            key.of.it=value; see them all with --cfg job
 Special characters:     'key="a=b, c.csv"', quoted for the shell and for Hydra
-More of your own:       --config-dir FOLDER, laid out as conf/; Hydra's other options: --hydra-help"""
+More of your own:       --config-dir FOLDER, laid out as conf/
+Hydra's own options:    --hydra-help"""
 WIDTH = 96  # of what is wrapped
 T = TypeVar("T")
 
