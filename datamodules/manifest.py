@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared
@@ -27,6 +26,7 @@ from datamodules.contract import BENIGN, HU_MAX, HU_MIN, IMAGE_SIZE, MALIGNANT, 
 from datamodules.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
 from datamodules.splits import Split, check_no_leak, hold_out
 from utils.errors import UserError
+from utils.progress import steps
 
 LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
 LABELS |= {text: value for value in (UNKNOWN, BENIGN, MALIGNANT) for text in (str(value), f"{value}.0")}
@@ -154,7 +154,7 @@ class ManifestDataModule(NoduleDataModule):
         pixel_mm = self.fov_mm / IMAGE_SIZE
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = pool.map(lambda row: self._load_row(row, pixel_mm), self.rows)
-            loaded = list(tqdm(jobs, total=len(self.rows), desc="reading images", unit="case"))
+            loaded = list(steps(jobs, "reading images", len(self.rows), "cases"))
         margin = self._margins(np.array([one.reach_mm for one in loaded]), pixel_mm)
         return _to_cases(self.rows, loaded, margin, pixel_mm)
 

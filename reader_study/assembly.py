@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from reader_study import render
 from reader_study.files import Item, KeyItem, Reader, opaque
 from reader_study.material import Material
 from reader_study.orders import Order
+from utils.progress import steps
 
 Pictures = Mapping[str, Callable[[], bytes]]  # file name -> its content
 
@@ -65,7 +65,7 @@ def make_readers(orders: Sequence[Order], ids: Sequence[Sequence[str]], first: i
 def write_pictures(folder: Path, pictures: Pictures, seconds: int) -> None:
     """Write all pictures in the order of their names and with the same time (since 1970): both tell nothing then."""
     folder.mkdir(parents=True)
-    for name in tqdm(sorted(pictures), "pictures", disable=None):
+    for name in steps(sorted(pictures), "drawing", unit="pictures"):
         file = folder / name
         file.write_bytes(pictures[name]())
         os.utime(file, (seconds, seconds))

@@ -11,10 +11,10 @@ from urllib.error import URLError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import pandas as pd
-from tqdm import tqdm
 
 from reader_study.files import LINKS, Study, opaque
 from utils.errors import UserError
+from utils.progress import steps
 
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
 TIMEOUT = 30  # seconds
@@ -32,7 +32,7 @@ def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
         )
     tokens = _tokens(folder / LINKS)
     try:
-        for reader, rows in tqdm(answers.groupby("reader", sort=False), "readers", disable=None):
+        for reader, rows in steps(answers.groupby("reader", sort=False), "visits", unit="readers"):
             visit(url, tokens[reader], rows)
     except URLError as error:  # HTTPError is one of them
         raise UserError(
