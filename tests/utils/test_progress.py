@@ -64,9 +64,8 @@ def test_what_is_done_just_now_is_named(clock, capsys):
 
 
 def test_a_terminal_has_a_bar(monkeypatch):
-    monkeypatch.setattr(
-        sys, "stderr", SimpleNamespace(isatty=lambda: True, write=lambda text: None, flush=lambda: None)
-    )
+    nothing = lambda *text: None  # noqa: E731
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True, write=nothing, flush=nothing))
     assert isinstance(steps([1], "reading"), tqdm)
 
 
