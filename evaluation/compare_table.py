@@ -9,7 +9,7 @@ from evaluation.compare_figures import CONTROL
 from evaluation.compare_report import NAMES
 from evaluation.paired import is_lower_better
 from evaluation.table import read, short
-from utils.console import tolerate_streams
+from utils.console import asks_for_help, tolerate_streams
 from utils.errors import UserError
 
 COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
@@ -17,6 +17,9 @@ COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit status."""
+    if asks_for_help(arguments):
+        print(__doc__)
+        return 0
     if len(arguments) != 1:
         print("give one metrics.json of evaluate.py evaluation=compare", file=sys.stderr)
         return 2

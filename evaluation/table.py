@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from utils.console import tolerate_streams
+from utils.console import asks_for_help, tolerate_streams
 from utils.errors import UserError
 
 ROWS = {
@@ -42,6 +42,9 @@ ROWS = {
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit status."""
+    if asks_for_help(arguments):
+        print(__doc__)
+        return 0
     try:
         print(markdown(dict(read(argument) for argument in arguments)))
     except UserError as error:

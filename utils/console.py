@@ -25,7 +25,7 @@ T = TypeVar("T")
 def start(main: Callable[[], None], name: str, text: str) -> None:
     """Run an entry point of Hydra's whose configuration is conf/NAME.yaml; `text`, its docstring, begins its --help."""
     tolerate_streams()
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    if asks_for_help(sys.argv[1:]):
         print(overview(name, text, config_dir(sys.argv[1:])))
         return
     from hydra._internal import utils as hydra  # what Hydra prints of an error cannot be set
@@ -40,6 +40,11 @@ def tolerate_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether --help or -h is among the arguments of a command."""
+    return not {"-h", "--help"}.isdisjoint(arguments)
 
 
 def overview(name: str, text: str, more: Path | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -164,6 +165,12 @@ def test_a_task_prints_whatever_the_stream_bears():
     done = piped("-c", script, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [b"?.5", b"?", b"?"]
+
+
+@pytest.mark.parametrize("name", ["table", "cue_table", "compare_table"])
+def test_tables_tell_their_arguments(name, capsys):
+    assert importlib.import_module(f"evaluation.{name}").main(["--help"]) == 0
+    assert f"python -m evaluation.{name} " in capsys.readouterr().out
 
 
 def test_every_command_bears_any_stream():
