@@ -32,7 +32,7 @@ def start(main: Callable[[], None], name: str, text: str) -> None:
 
     report = hydra.run_and_report
     hydra.run_and_report = lambda task: report(lambda: in_words(task))
-    main()
+    in_words(main)  # --info composes outside of its report
 
 
 def tolerate_streams() -> None:

@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy():
     assert not imported & {"torch", "pytorch_lightning", "numpy", "pandas"}
 
 
-@pytest.mark.parametrize("arguments", [[], ["-m"]])
+@pytest.mark.parametrize("arguments", [[], ["-m"], ["--info", "config"]])
 def test_without_an_experiment_all_are_listed(arguments, tmp_path):
     done = run("train.py", *arguments, f"paths.root={tmp_path}")
     assert done.returncode == 1
