@@ -54,7 +54,10 @@ def test_failures_of_a_sweep_over_experiments_are_found_wherever_the_jobs_lie(tm
 
 
 def test_an_error_is_recorded_where_the_system_writes_ascii(tmp_path):
-    script = f"from sweeps.failures import record; record(Path({str(tmp_path)!r}), ValueError('zu gro\\xdf'), 'zu gro\\xdf')"
+    error = "'zu gro\\xdf'"
+    script = (
+        f"from sweeps.failures import record; record(Path({str(tmp_path)!r}), ValueError({error}), {error})"
+    )
     variables = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     command = [sys.executable, "-c", f"from pathlib import Path; {script}"]
     subprocess.run(command, cwd=ROOT, env={**environment(), **variables}, check=True)
