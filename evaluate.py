@@ -2,11 +2,12 @@
 
     python evaluate.py experiment=classifier
     python evaluate.py experiment=cycle_am_small data=phantom
-    python evaluate.py experiment=cycle_am run=runs/cycle_am/phantom/2026-01-31_12-00-00 out_dir=results
-    python evaluate.py experiment=cycle_am_small evaluation=aggregate    (the newest multirun as one result)
-    python evaluate.py evaluation=runs                                   (a page of all runs)
+    python evaluate.py experiment=cycle_am run=runs/cycle_am/phantom/2026-01-31_12-00-00
+    python evaluate.py experiment=cycle_am_small evaluation=aggregate  (newest multirun)
+    python evaluate.py evaluation=runs out_dir=results              (a page of all runs)
 
-Give the same data settings as for the training: a run is not evaluated on patients that it was trained on.
+Give the same data settings as for the training: a run is not evaluated on patients that it was
+trained on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import entry
+from utils import console, entry
 from utils.config import register
 
 register()
@@ -31,4 +32,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.start(main, "evaluate", __doc__)

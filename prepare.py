@@ -1,8 +1,9 @@
-"""Prepare data before the first training, so that many runs share it; LIDC-IDRI also in shares, one a job.
+"""Prepare data before the first training, so that many runs share it; LIDC also in shares, one a job.
 
     python prepare.py data=phantom
-    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI shard=3 shards=16     (one of 16 jobs: its scans)
-    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI                       (the rest, and collects)
+    python prepare.py data=manifest data.csv=cases.csv
+    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI shard=3 shards=16  (one of 16)
+    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI                (then the rest)
 
 Give the same data settings as for the training.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import entry
+from utils import console, entry
 from utils.config import register
 
 register()
@@ -27,4 +28,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.start(main, "prepare", __doc__)

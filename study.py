@@ -11,11 +11,12 @@ python study.py action=simulate    synthetic readers, to rehearse a study from e
 from __future__ import annotations
 
 import importlib
+import sys
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from utils import entry
+from utils import console, entry
 from utils.config import register
 
 register()
@@ -24,6 +25,8 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="study")
 def main(cfg: DictConfig) -> None:
     """Run one action; print the folder or file of its results last."""
+    if OmegaConf.is_missing(cfg, "action"):
+        sys.exit(f"error: which action? Give action=NAME\n\n{__doc__.strip()}")
     # Heavy imports come after --help and the check of the configuration.
     name = cfg.action.value
     action = getattr(importlib.import_module(f"reader_study.{name}"), name)
@@ -31,4 +34,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.start(main, "study", __doc__)

@@ -1,11 +1,11 @@
 """Train a classifier or CycleAM.
 
-    python train.py experiment=classifier
+    python train.py experiment=classifier                           (first: the others explain it)
     python train.py experiment=cycle_am_small data=phantom seed=1
-    python train.py experiment=cycle_am ckpt_path=runs/cycle_am/phantom/2026-01-31_12-00-00     (resume)
-    python train.py -m experiment=classifier seed=0,1,2                                         (sweep)
+    python train.py experiment=cycle_am ckpt_path=runs/cycle_am/phantom/2026-01-31_12-00-00 (resume)
+    python train.py -m experiment=classifier seed=0,1,2             (a sweep)
 
-Everything that can be set: `python train.py --help` and `python train.py experiment=classifier --cfg job`.
+All settings of an experiment: python train.py experiment=classifier --cfg job
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import entry
+from utils import console, entry
 from utils.config import register
 
 register()
@@ -33,4 +33,4 @@ def main(cfg: DictConfig) -> float | list[float] | None:
 
 
 if __name__ == "__main__":
-    main()
+    console.start(main, "train", __doc__)

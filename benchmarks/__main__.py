@@ -3,6 +3,8 @@
 import sys
 
 from benchmarks import contention, data, training
+from utils.console import tolerate_streams
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(data.main([]) or training.main([]) or contention.main([]))

@@ -17,6 +17,7 @@ from statistics import median
 
 import pandas as pd
 
+from utils.console import tolerate_streams
 from utils.threads import CHOICES
 
 STEPS, ROUNDS = 3, 3
@@ -88,4 +89,5 @@ def print_steps() -> None:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

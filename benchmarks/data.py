@@ -15,14 +15,15 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from datamodules.annotations import Scan, import_pylidc, load_scans
 from datamodules.clustering import cluster_annotations
 from datamodules.dicom import index_series
 from datamodules.lesions import find_lesions
 from datamodules.lidc_pieces import Job, Window, prepare_scan
+from utils.console import tolerate_streams
 from utils.errors import UserError
+from utils.progress import steps
 
 SAMPLE = 40  # scans that pylidc clusters; all 1018 take it minutes
 REPEATS = 5
@@ -90,7 +91,7 @@ def clustering_rows(sample_size: int) -> list[dict[str, Any]]:
     everything = loading + timed(lambda: [cluster_annotations(scan) for scan in load_scans()])
     scans = spread(load_scans(), sample_size)
     ours = timed(lambda: [cluster_annotations(scan) for scan in scans])
-    theirs = sum(pylidc_clustering(scan) for scan in tqdm(scans, desc="pylidc", unit="scan", disable=None))
+    theirs = sum(pylidc_clustering(scan) for scan in steps(scans, "pylidc", unit="scans"))
     name, factor = "pylidc cluster_annotations", len(load_scans()) / len(scans)
     note = f"reference extrapolated x {factor:.1f} from {len(scans)} scans; ours with reading the database"
     return [
@@ -146,4 +147,5 @@ def preparation_row(scan: Scan, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

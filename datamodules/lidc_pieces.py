@@ -18,11 +18,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from datamodules.dicom import Header, SliceError, choose_slice, read_headers, read_slice
 from datamodules.lesions import Lesion, interpolation, lesion_mask
 from utils.errors import UserError
+from utils.progress import steps
 
 VERSION = 2  # raise it when the content of a piece changes: older pieces are then made anew
 AIR = -1024.0  # scanners fill the corners outside their field of view with lower values; those are no tissue
@@ -101,9 +101,7 @@ def prepare_scans(jobs: Iterable[Job], workers: int | None = None) -> Iterator[P
     """
     jobs = list(jobs)
     pending = [job for job in jobs if Piece.load(job.path) is None]
-    with tqdm(
-        total=len(jobs), initial=len(jobs) - len(pending), desc="LIDC scans", unit="scan", disable=None
-    ) as bar:
+    with steps(what="reading LIDC", total=len(jobs), initial=len(jobs) - len(pending), unit="scans") as bar:
         for _ in _reported(_make(pending, workers or available_cores())):
             bar.update()
     for job in jobs:

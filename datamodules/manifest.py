@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases, prepared
@@ -36,6 +35,7 @@ from datamodules.images import Plane, cut, equivalent_diameter_mm, reach_mm, rea
 from datamodules.splits import Split, check_no_leak, hold_out
 from utils.errors import UserError
 from utils.identity import check_spellings
+from utils.progress import steps
 from utils.tables import Line, read_table
 
 LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
@@ -174,7 +174,7 @@ class ManifestDataModule(NoduleDataModule):
         pixel_mm = self.fov_mm / IMAGE_SIZE
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = pool.map(lambda row: self._load_row(row, pixel_mm), self.rows)
-            loaded = list(tqdm(jobs, total=len(self.rows), desc="reading images", unit="case"))
+            loaded = list(steps(jobs, "reading images", len(self.rows), "cases"))
         margin = self._margins(np.array([one.reach_mm for one in loaded]), pixel_mm)
         return _to_cases(self.rows, loaded, margin, pixel_mm)
 

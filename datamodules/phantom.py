@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from datamodules.annotations import Scan, load_scans
 from datamodules.base import NoduleDataModule
@@ -29,9 +28,11 @@ from datamodules.phantom_scene import VERSION, Finding, Scene, draw_scene
 from datamodules.splits import Split
 from utils.errors import UserError
 from utils.identity import is_in
+from utils.progress import steps
 
 EXTENT_MM = 57.0  # side of what is rendered; windows up to 45 mm with a margin of 8 pixels share one scene
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
+USUALLY = "usually a minute or two"
 POOL_FROM = 64  # images; fewer are not worth processes of their own
 AIR = 4  # LIDC's rating of the internal structure
 
@@ -112,7 +113,8 @@ def render_cases(
     findings = list(map(finding, lesions))
     work = [(item, view) for view in range(views) for item in findings]
     render = partial(render_window, fov_mm=fov_mm, margin=margin, seed=seed)
-    images = np.stack(list(tqdm(mapped(render, work, processes), "phantom", len(work), disable=None)))
+    drawing = mapped(render, work, processes)
+    images = np.stack(list(steps(drawing, "drawing the phantom", len(work), "windows", usually=USUALLY)))
     masks = np.stack([lesion_mask(lesion, fov_mm, IMAGE_SIZE, margin) for lesion in lesions])
     return Cases(
         image=images,

@@ -20,14 +20,15 @@ import pandas as pd
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from tqdm import tqdm
 
 from datamodules.annotations import Scan, load_scans
 from datamodules.lesions import Lesion
 from datamodules.phantom import cohort, finding, scene_size
 from datamodules.phantom_render import render_slice
 from datamodules.phantom_scene import Scene, draw_scene
+from utils.console import tolerate_streams
 from utils.errors import UserError
+from utils.progress import steps
 
 SIZE = 512
 OUTSIDE = -1024.0
@@ -65,7 +66,7 @@ def write_dicom_tree(
     twice = {scan.scan_id for scan, _ in scans[: flaws.duplicated]}
     states = assign_flaws(lesions, flaws, seed, spared=twice)
     rows = []
-    for scan, members in tqdm(scans, desc="DICOM series", disable=None):
+    for scan, members in steps(scans, "DICOM", unit="scans"):
         paths = write_series(root, scan, members, seed, around, twice=scan.scan_id in twice)
         rows += [_row(lesion, paths[lesion.slice_k], states[lesion.lesion_id]) for lesion in members]
     table = pd.DataFrame(rows)
@@ -236,4 +237,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
-from tqdm import tqdm
 
 from datamodules.cases import Cases
 from datamodules.contract import IMAGE_SIZE
 from datamodules.lesions import Lesion
 from datamodules.phantom import (
     LABELS,
+    USUALLY,
     PhantomDataModule,
     case_id,
     cohort,
@@ -40,6 +40,7 @@ from datamodules.phantom import (
 from datamodules.phantom_render import CENTRAL
 from datamodules.phantom_scene import ABSENT, Finding, Random, Scene, draw_scene, strand, turn
 from utils.errors import UserError
+from utils.progress import steps
 
 PLANTED_VERSION = 1  # raise it when cues change: older caches are then rendered anew
 TRUTH_SHARE = 0.25  # of the largest difference between the two renderings: from there on a pixel is truth
@@ -95,7 +96,8 @@ def plant_cases(
     """
     findings = list(map(finding, lesions))
     render = partial(render_pair, cue=cue, fov_mm=fov_mm, margin=margin, seed=seed)
-    pairs = np.stack(list(tqdm(mapped(render, findings, processes), cue, len(findings), disable=None)))
+    drawing = mapped(render, findings, processes)
+    pairs = np.stack(list(steps(drawing, f"drawing {cue}", len(findings), "lesions", usually=USUALLY)))
     seen = [bool(contrast(pair, margin) >= VISIBLE) for pair in pairs]
     pairs, lesions = pairs[seen], list(compress(lesions, seen))
     diameter = np.array([lesion.diameter_mm for lesion in lesions], np.float32)

@@ -19,12 +19,12 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from evaluation import cost, faithfulness, pointing, sanity
 from evaluation.results import write_npz
 from explainers.base import Explainer, Unsupported
 from explainers.build import Context, build
+from utils.progress import steps
 
 LAST, WHOLE, LABELS, SEED = "last_layer", "whole_network", "random_labels", "seed"  # kinds of `Variant`
 BATCH = 32
@@ -284,7 +284,7 @@ def compare_all(subject: Subject, plan: Plan, shared: Shared, keep: Path, digest
     """Every method of the plan, by id; what `keep` holds under the same `digest` of model, data and settings is
     taken from there."""
     results = {}
-    bar = tqdm(plan.explainers, desc="explainers", unit="method")
+    bar = steps(plan.explainers, "explainers", unit="methods")
     for name in bar:
         path = keep / f"{name}-{digest}.npz"
         results[name] = read_part(path) if path.is_file() else None

@@ -9,6 +9,7 @@ from evaluation.compare_figures import CONTROL
 from evaluation.compare_report import NAMES
 from evaluation.paired import is_lower_better
 from evaluation.table import read, short
+from utils.console import asks_for_help, tolerate_streams
 from utils.errors import UserError
 
 COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
@@ -16,6 +17,9 @@ COLUMNS = {**NAMES, "ms_per_case": "ms a case"}
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit status."""
+    if asks_for_help(arguments):
+        print(__doc__)
+        return 0
     if len(arguments) != 1:
         print("give one metrics.json of evaluate.py evaluation=compare", file=sys.stderr)
         return 2
@@ -63,4 +67,5 @@ def _cell(row: Mapping[str, float], metric: str, best: float | None) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

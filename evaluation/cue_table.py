@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.compare_table import is_control
 from evaluation.table import read, short
+from utils.console import asks_for_help, tolerate_streams
 from utils.errors import UserError
 
 METRICS = ("pointing_dilated_shifted", "relevance_mass_dilated_shifted", "relevance_rank_dilated_shifted")
@@ -16,6 +17,9 @@ METRICS = ("pointing_dilated_shifted", "relevance_mass_dilated_shifted", "releva
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit status."""
+    if asks_for_help(arguments):
+        print(__doc__)
+        return 0
     if not arguments:
         print(
             "give CUE=metrics.json of evaluate.py evaluation=compare data=planted, once a cue",
@@ -67,4 +71,5 @@ def _cell(values: Sequence[float], marks: Sequence[bool]) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from utils.progress import steps
 
 BATCH = 64
 
@@ -46,10 +47,9 @@ def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> tup
     """G-(x) and G+(x), each (N, 1, H, W), for (N, 1, H, W) images; `progress` names a bar, none where
     empty."""
     device = device_of(gan)
-    made = [
-        gan.generate(part.to(device))
-        for part in tqdm(images.split(batch), desc=progress, disable=not progress)
-    ]
+    parts = images.split(batch)
+    shown = steps(parts, progress, unit="batches") if progress else parts
+    made = [gan.generate(part.to(device)) for part in shown]
     return torch.cat([m.x_neg.float().cpu() for m in made]), torch.cat([m.x_pos.float().cpu() for m in made])
 
 

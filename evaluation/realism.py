@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad
-from tqdm import tqdm
 
 from evaluation.bootstrap import Figure, bootstrap, undefined
 from evaluation.scores import auc
+from utils.progress import steps
 
 STEPS = 160
 QUICK_STEPS = 60
@@ -290,5 +290,5 @@ def realism_figures(
         "auc_real": real_control(train.real, test.real, seed),
         "auc_planted": planted_control(train.real, test.real),
     }
-    bar = tqdm(questions.items(), desc="realism", disable=not progress)
+    bar = steps(questions.items(), "realism", unit="questions") if progress else questions.items()
     return {name: compare(question, seed=seed, **options) for name, question in bar}

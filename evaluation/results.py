@@ -21,7 +21,7 @@ def write_text(path: Path, text: str) -> Path:
     """Write a file under another name and move it into place, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", newline="\n")
     os.replace(part, path)
     return path
 

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from tqdm import tqdm
 from yaml import YAMLError
 
 from sweeps.failures import FAILED
+from utils.progress import steps
 from utils.provenance import ENVIRONMENT, REPEAT, command, nameless
 from utils.runs import CONFIG, FINISHED, MULTIRUN
 
@@ -102,7 +102,7 @@ def collect(runs_dir: str | Path) -> list[Run]:
     """All runs below `runs_dir`, the newest first. Evaluations that lie beside them are given to their runs."""
     root = Path(runs_dir).resolve()
     runs, elsewhere = {}, []
-    for folder in tqdm(_folders(root), desc="runs", unit="folder", disable=None):
+    for folder in steps(_folders(root), "runs", unit="folders"):
         if is_run(folder):
             runs[folder] = read_run(folder, root)
         elif (folder / "metrics.json").is_file():

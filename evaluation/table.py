@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from evaluation.report import decimals
+from utils.console import asks_for_help, tolerate_streams
 from utils.errors import UserError
 
 ROWS = {
@@ -42,6 +43,9 @@ ROWS = {
 
 def main(arguments: list[str]) -> int:
     """Entry point; returns the exit status."""
+    if asks_for_help(arguments):
+        print(__doc__)
+        return 0
     try:
         print(markdown(dict(read(argument) for argument in arguments)))
     except UserError as error:
@@ -87,4 +91,5 @@ def short(value: float, digits: int = 3) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(sys.argv[1:]))

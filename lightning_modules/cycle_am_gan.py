@@ -129,15 +129,21 @@ class CycleAMGAN(pl.LightningModule):
 
     # --------------------------------------------------------------------------------------------- training
 
-    def training_step(self, batch: dict, batch_idx: int) -> None:
-        """One step of both discriminators, then one of both generators, on ``image`` x_a and ``other`` x_b."""
+    def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
+        """One step of both discriminators, then one of both generators, on ``image`` x_a and ``other`` x_b.
+
+        Returns both losses, without gradient.
+        """
         x_a, x_b = batch["image"], batch["other"]
         uniform = self._uniform(batch_idx)
         optimizer_g, optimizer_d = self.optimizers()
         x_pos, x_neg = self.g_pos(x_a), self.g_neg(x_a)
-        self._update(optimizer_d, self.discriminator_loss(x_pos.detach(), x_neg.detach(), x_b, uniform))
-        self._update(optimizer_g, self.generator_loss(x_a, x_b, x_pos, x_neg, uniform), self.hparams.clip)
+        loss_d = self.discriminator_loss(x_pos.detach(), x_neg.detach(), x_b, uniform)
+        self._update(optimizer_d, loss_d)
+        loss_g = self.generator_loss(x_a, x_b, x_pos, x_neg, uniform)
+        self._update(optimizer_g, loss_g, self.hparams.clip)
         self._average_generators()
+        return {"generators": loss_g.detach(), "discriminators": loss_d.detach()}
 
     def discriminator_loss(self, x_pos: Tensor, x_neg: Tensor, x_b: Tensor, uniform: SampleUniform) -> Tensor:
         """Cross entropy of D+ and D-, each in [0, inf), 2 log 2 in sum where both guess."""

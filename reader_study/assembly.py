@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from reader_study import render
 from reader_study.files import Item, KeyItem, Reader, opaque
 from reader_study.material import Material
 from reader_study.orders import Order
 from reader_study.padding import common_size, padded
+from utils.progress import steps
 
 Pictures = Mapping[str, Callable[[], bytes]]  # file name -> its content
 
@@ -68,7 +68,7 @@ def write_pictures(folder: Path, pictures: Pictures, originals: Collection[str],
     """Write all pictures in the order of their names, with the same time (since 1970), `originals` and overlays each
     equally long: all of that tells nothing then."""
     folder.mkdir(parents=True)
-    drawn = {name: pictures[name]() for name in tqdm(pictures, "pictures", disable=None)}
+    drawn = {name: pictures[name]() for name in steps(pictures, "drawing", unit="pictures")}
     for kind in (originals, drawn.keys() - originals):
         size = common_size([len(drawn[name]) for name in kind])
         drawn |= {name: padded(drawn[name], size) for name in kind}

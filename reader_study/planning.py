@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from reader_study import calibration, paper
 from reader_study.power import false_positives, power_table
 from reader_study.readers import Model
 from utils.errors import UserError
+from utils.progress import steps
 
 #: Assumed shares of a reader's own variance that are lasting preferences, to show what hangs on it.
 PREFERENCES = (0.25, 0.5, 0.75)
@@ -49,7 +49,7 @@ def calculate(settings: DictConfig, seed: int) -> Plan:
     """All simulations, for the settings `study.plan`. Raises UserError for an effect that leaves the scale."""
     shares = sorted({*PREFERENCES, settings.preference})
     total = 3 * settings.studies + CHECKS * (len(shares) + 1) * len(paper.TESTS)
-    with tqdm(total=total, desc="studies", disable=None) as bar:
+    with steps(what="simulating", total=total, unit="studies") as bar:
         like_paper = calibration.published(settings.preference)
         model, effect, rivals = with_effect(like_paper.only(settings.criterion), settings.effect)
         rivals = rivals if settings.against == "all" else rivals[:1]

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import proportion_confint
-from tqdm import tqdm
 
 from evaluation.bootstrap import Figure
 from evaluation.paired import holm
 from reader_study.difference import Estimate, over_both, over_readers
 from reader_study.readers import Model, Panel, balanced, ratings
+from utils.progress import Progress
 
 CHUNK = 100
 
@@ -43,7 +43,7 @@ def power_table(
     wanted: float = 0.8,
     studies: int = 1000,
     seed: int = 0,
-    progress: tqdm | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Power for every number of readers and cases, on the same simulated studies: a smaller one is part of a larger.
 
@@ -154,7 +154,7 @@ def false_positives(
     alpha: float = 0.05,
     studies: int = 1000,
     seed: int = 0,
-    progress: tqdm | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """How often each test of :func:`p_values` finds a difference where there is none.
 

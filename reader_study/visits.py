@@ -12,10 +12,10 @@ from urllib.error import URLError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import pandas as pd
-from tqdm import tqdm
 
 from reader_study.files import LINKS, Item, Study, opaque
 from utils.errors import UserError
+from utils.progress import steps
 
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}
 OWNER = re.compile(r'data-reader="([0-9a-f]{32})"')  # of a page: whose it is
@@ -42,7 +42,7 @@ def send(study: Study, answers: pd.DataFrame, folder: Path, url: str) -> None:
                 "it; lower study.simulate.missing and the readers' own"
             )
     try:
-        for reader, rows in tqdm(answers.groupby("reader", sort=False), "readers", disable=None):
+        for reader, rows in steps(answers.groupby("reader", sort=False), "visits", unit="readers"):
             visit(study, url.rstrip("/"), tokens[reader], rows)
     except URLError as error:  # HTTPError is one of them
         raise UserError(

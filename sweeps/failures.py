@@ -16,7 +16,7 @@ from utils.runs import MULTIRUN
 
 FAILED = "failed.json"
 TRACEBACK = "traceback.txt"
-PATTERN = "${paths.runs}/${name}/${data_name}/" + MULTIRUN
+PATTERN = "${home:${paths.runs}}/${name}/${data_name}/" + MULTIRUN
 
 
 def record(folder: Path, error: Exception, message: str) -> None:
@@ -24,7 +24,7 @@ def record(folder: Path, error: Exception, message: str) -> None:
     trace = "".join(traceback.format_exception(error))
     facts = json.dumps({"error": message, "traceback": TRACEBACK}, indent=2) + "\n"
     for name, text in ((TRACEBACK, trace), (FAILED, facts)):
-        write_atomically(folder / name, lambda path, text=text: path.write_text(text))
+        write_atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
 
 
 def forget(folder: Path) -> None:

@@ -252,7 +252,7 @@ def test_an_error_leaves_no_folder_no_traceback_and_status_1(tmp_path):
 
 def test_hydra_stops_on_a_wrong_key_and_a_wrong_type(tmp_path):
     for override, expected in (
-        ("data.colour=red", "not in struct"),
+        ("data.colour=red", "There is no data.colour; there are "),
         ("seed=x", "could not be converted to Integer"),
     ):
         done = run("train.py", "experiment=classifier", override, f"paths.runs={tmp_path}")

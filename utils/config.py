@@ -102,12 +102,13 @@ def register() -> None:
     `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
     `${three_quarters:n}` is 3 n / 4; `${group:run_dir,name}` what loggers put a run in (`utils.runs.group`);
     `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
-    multirun's folder is named).
+    multirun's folder is named); `${home:path}` the path without a leading ~.
     """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
     OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
     OmegaConf.register_new_resolver("group", _group, replace=True)
     OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
+    OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
     ConfigStore.instance().store(name="prepare_schema", node=PrepareSchema)
     ConfigStore.instance().store(name="train_schema", node=TrainSchema)
@@ -125,6 +126,17 @@ def _best_precision(accelerator: str) -> str:
     from utils.precision import best_precision  # imports torch, which --help does not need
 
     return best_precision(accelerator)
+
+
+def expand_home(node: DictConfig | ListConfig) -> None:
+    """Replace a leading `~/` of every text, in place: no shell does so within a quoted value or a file."""
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_config(value := node[key]):
+            expand_home(value)
+        elif isinstance(value, str) and value.startswith(("~/", "~\\")):
+            node[key] = os.path.expanduser(value)
 
 
 def check_config(cfg: DictConfig) -> None:

@@ -13,6 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from sweeps import failures
+from utils.config import expand_home
+from utils.console import tolerate_streams
 from utils.errors import UserError
 
 WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json", failures.FAILED, failures.TRACEBACK}
@@ -26,6 +28,8 @@ def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T | None:
     The error of a run is recorded in its folder. A multirun's job that fails, with whichever error, returns None: the
     other jobs go on, and `sweeps.failures.Summary` sets the exit status at the end.
     """
+    tolerate_streams()  # once more: a launcher's job has begun elsewhere
+    expand_home(cfg)
     folder = Path(cfg.paths.run_dir)
     try:
         if is_own(folder):

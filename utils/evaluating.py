@@ -59,7 +59,7 @@ def evaluate(cfg: DictConfig) -> Path:
     if cfg.logger:
         log_results(cfg, run_dir, out_dir, tables, task)
     text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run_dir)}), resolve=True)
-    write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text))
+    write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     return out_dir
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from utils.config import expand_home
 from utils.errors import UserError
 from utils.files import copy_atomically, write_atomically
 from utils.identity import loose_key
@@ -81,7 +82,9 @@ def settings(run_dir: str | Path) -> DictConfig:
     file = Path(run_dir) / CONFIG
     if not file.is_file():
         raise UserError(f"{run_dir} has no {CONFIG}, so it is no run; give the folder of a run")
-    return OmegaConf.load(file)
+    found = OmegaConf.load(file)
+    expand_home(found)
+    return found
 
 
 def split(run_dir: str | Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from utils.console import tolerate_streams
 from utils.errors import UserError
 from utils.loggers import why_offline
 
@@ -95,6 +96,7 @@ def main(arguments: list[str] | None = None) -> str:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     try:
         print(main())
     except UserError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
-from tests.helpers import TINY_CLASSIFIER, run
+from tests.helpers import ROOT, TINY_CLASSIFIER, environment, run
 
 
 def test_a_failed_job_does_not_end_the_sweep_and_a_restart_runs_only_it(tmp_path):
@@ -48,4 +50,16 @@ def test_failures_of_a_sweep_over_experiments_are_found_wherever_the_jobs_lie(tm
         "cycle_am_few",
     }
     (again,) = [line for line in done.stderr.splitlines() if "runs only what is missing" in line]
-    assert "hydra.sweep.dir='${paths.runs}/${name}/${data_name}/multirun/" in again
+    assert "hydra.sweep.dir='${home:${paths.runs}}/${name}/${data_name}/multirun/" in again
+
+
+def test_an_error_is_recorded_where_the_system_writes_ascii(tmp_path):
+    error = "'zu gro\\xdf'"
+    script = (
+        f"from sweeps.failures import record; record(Path({str(tmp_path)!r}), ValueError({error}), {error})"
+    )
+    variables = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", f"from pathlib import Path; {script}"]
+    subprocess.run(command, cwd=ROOT, env={**environment(), **variables}, check=True)
+    assert "zu groß" in (tmp_path / "traceback.txt").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "failed.json").read_text())["error"] == "zu groß"
