@@ -180,7 +180,7 @@ def lacking(run_dir: str | Path, facts: Mapping[str, Any]) -> list[str]:
     return [name for name in facts.get("companions", ()) if not (Path(run_dir) / name / FINISHED).is_file()]
 
 
-def adopt(source: Path, run_dir: Path, whole: bool) -> None:
+def adopt(source: Path, run_dir: Path, whole: bool = True) -> None:
     """Copy what a resumed run builds on from the folder that it continues: the checkpoints, and of a `whole` one, whose
     training has ended, all that says how it was trained.
     """

@@ -47,16 +47,19 @@ def train(cfg: DictConfig) -> Result:
     check_own_folder(cfg)
     result = TASKS[cfg.task](cfg)
     result["objective"] = objective(cfg.objectives, result)
-    if cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
+    if not cfg.trainer.fast_dev_run:
         publish(cfg)
     return result
 
 
 @rank_zero_only
 def publish(cfg: DictConfig) -> None:
-    """Let `latest` point to a run that has finished; in one line why not, where it cannot."""
-    if runs.finished(cfg.paths.run_dir):
-        warn(runs.publish(cfg.paths.run_dir, Path(cfg.paths.runs) / cfg.name / cfg.data_name))
+    """Let `latest` point to the run where it has finished; in one line why not, where that cannot be done."""
+    run_dir = cfg.paths.run_dir
+    if not runs.finished(run_dir):
+        say(f"not finished; the same with ckpt_path={run_dir} goes on")
+    elif cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
+        warn(runs.publish(run_dir, Path(cfg.paths.runs) / cfg.name / cfg.data_name))
 
 
 def warn(*lines: str | None) -> None:
@@ -101,6 +104,7 @@ def prepare(cfg: DictConfig) -> None:
     torch.set_float32_matmul_precision(cfg.extras.matmul_precision)
     if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("a GPU is asked for and this machine has none; use trainer=cpu, or trainer=default")
+    time_limit(cfg)
     if cfg.extras.print_config:
         say(OmegaConf.to_yaml(cfg, resolve=True))
 
@@ -381,8 +385,7 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
         "best_metrics": best_metrics(trainer) or metrics,
     }
     if out_of_time(trainer):
-        epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
-        say(f"stopped after {epochs} (trainer.max_time); the same with ckpt_path={run_dir} goes on")
+        say(f"stopped after {trainer.current_epoch} of {trainer.max_epochs} epochs (trainer.max_time)")
     elif trainer.is_global_zero and not trainer.fast_dev_run:
         facts = {
             "max_epochs": trainer.max_epochs,
