@@ -32,9 +32,9 @@ RECORDS = (FINISHED, SPLIT, "environment.json", "repeat.yaml", CONFIG)  # utils.
 def publish(run_dir: str | Path, home: str | Path | None = None) -> str | None:
     """Let `latest` in `home` point to `run_dir`, in one step: readers see the old target or the new one.
 
-    home: the folder of the experiment on the data; by default the one that the run lies in, a multirun's job, like
-    `multirun/<time>/<job>`, beside `multirun`. Returns in one line why `latest` was left alone, None where it was moved:
-    a run elsewhere is not what it is for, and a folder or a link of that name that was not made here stays.
+    home: the folder of the experiment on the data; by default the one that the run lies in, of a multirun's job,
+    `multirun/<time>/<job>`, that of `multirun`. Returns in one line why `latest` was left alone, None where it was
+    moved: a run elsewhere is not what it is for, and a folder or a link of that name that was not made here stays.
     """
     run_dir = Path(run_dir).resolve()
     own = run_dir.parents[2] if run_dir.parent.parent.name == MULTIRUN else run_dir.parent

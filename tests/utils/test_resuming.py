@@ -75,8 +75,9 @@ def test_a_finished_run_that_is_taken_over_keeps_its_split_and_its_settings(trai
     copy = Path(train(composed(again, trained, "copy"))["best"]).parent
     assert seen(copy) == seen(start)
     assert json.loads((copy / "environment.json").read_text())["config"]["seed"] == 0
-    assert "not in force, since the training had ended: model.seed=7, seed=7" in capsys.readouterr().out.replace(
-        "data.seed=7, ", ""
+    assert (
+        "not in force, since the training had ended: model.seed=7, seed=7"
+        in capsys.readouterr().out.replace("data.seed=7, ", "")
     )
 
 
@@ -94,7 +95,9 @@ def test_cycle_am_has_seen_what_its_classifiers_saw(trained, start):
 
 
 def test_another_network_is_one_line(trained, start):
-    with pytest.raises(UserError, match=r"does not fit this model \(net\.\S+\); give the model settings") as error:
+    with pytest.raises(
+        UserError, match=r"does not fit this model \(net\.\S+\); give the model settings"
+    ) as error:
         longer(start, trained, "wide", "model.net.width=3")
     assert "\n" not in str(error.value)
 
@@ -110,12 +113,8 @@ def test_what_is_no_training_and_fewer_epochs_are_one_line(trained, start, tmp_p
 
 
 def test_what_the_optimiser_has_of_its_own_is_what_is_recorded(trained, start, capsys):
-    cfg = composed(
-        [*TINY_CLASSIFIER, "trainer.max_epochs=2", "publish=false", f"ckpt_path={start}"]
-        + ["model.lr=1e-5", "model.weight_decay=0.5", "model.label_smoothing=0.1"],
-        trained,
-        "slower",
-    )
+    changed = ["model.lr=1e-5", "model.weight_decay=0.5", "model.label_smoothing=0.1", f"ckpt_path={start}"]
+    cfg = composed([*TINY_CLASSIFIER, "trainer.max_epochs=2", "publish=false", *changed], trained, "slower")
     file = Path(cfg.paths.run_dir) / ".hydra/config.yaml"
     file.parent.mkdir(parents=True)
     OmegaConf.save(cfg, file)
@@ -127,19 +126,29 @@ def test_what_the_optimiser_has_of_its_own_is_what_is_recorded(trained, start, c
     recorded = json.loads(Path(best).with_name("environment.json").read_text())["config"]["model"]
     for model in (recorded, OmegaConf.load(file).model, ClassifierModule.load(best).hparams):
         assert (model["lr"], model["weight_decay"], model["label_smoothing"]) == (0.002, 0.01, 0.1)
-    group = torch.load(Path(best).with_name("last.ckpt"), weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    group = torch.load(Path(best).with_name("last.ckpt"), weights_only=True)["optimizer_states"][0][
+        "param_groups"
+    ][0]
     assert (group["initial_lr"], group["weight_decay"]) == (0.002, 0.01)
 
 
 def test_each_of_cycle_ams_optimisers_keeps_its_own_rate(trained, capsys):
     small = [*TINY_CYCLE_AM, "experiment=cycle_am_small", "publish=false"]
     first = train(composed([*small, "trainer.max_epochs=1"], trained, "rates"))
-    more = [*small, "trainer.max_epochs=2", f"ckpt_path={Path(first['best']).parent}", "model.lr_discriminator=0.5"]
+    more = [
+        *small,
+        "trainer.max_epochs=2",
+        f"ckpt_path={Path(first['best']).parent}",
+        "model.lr_discriminator=0.5",
+    ]
     second = composed([*more, "model.betas=[0.1,0.2]"], trained, "rates again")
     before = composed(small, trained).model
     train(second)
     out = capsys.readouterr().out
-    assert f"model.lr_discriminator=0.5 has no effect on a resumed run, its optimiser has {before.lr_discriminator}" in out
+    assert (
+        f"model.lr_discriminator=0.5 has no effect on a resumed run, its optimiser has {before.lr_discriminator}"
+        in out
+    )
     assert out.count("has no effect") == 2
     assert (second.model.lr, second.model.lr_discriminator) == (before.lr, before.lr_discriminator)
     assert list(second.model.betas) == list(before.betas)
