@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 from utils import runs
+from utils.classifiers import Classifiers
 from utils.errors import UserError
 from utils.evaluating import evaluate
 from utils.training import train
@@ -169,6 +172,31 @@ def test_while_it_goes_on_a_run_is_not_finished(trained, start, monkeypatch):
     monkeypatch.setattr("utils.training.run_trainer", look)
     with pytest.raises(RuntimeError, match="finished: None"):
         longer(first, trained, "going on", "ckpt_path=auto", "trainer.max_epochs=3")
+
+
+def test_an_evaluation_says_that_the_training_goes_on(trained, start, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(start, copy)
+    small = [*TINY_CLASSIFIER, "+evaluation.resamples=20"]
+    for folder, said in ((start, False), (copy, True)):
+        if said:
+            runs.mark_begun(folder)
+        evaluate(composed([*small, f"run={folder}", f"out_dir={tmp_path}/out"], trained, config="evaluate"))
+        assert ("has not finished; its best checkpoint so far" in capsys.readouterr().out) is said
+        assert ("of an unfinished training" in (tmp_path / "out/report.html").read_text()) is said
+
+
+def test_a_companion_of_another_split_is_asked_for_its_own(tmp_path):
+    module = composed([*TINY_CLASSIFIER], tmp_path).data
+    own, other = (instantiate(module, split_seed=seed) for seed in (0, 5))
+    for data in (own, other):
+        data.setup()
+    runs.write_split(tmp_path / "run", own)
+    runs.write_split(tmp_path / "run/judge", other)
+    found = [tmp_path / f"run/{name}.ckpt" for name in ("best", "selector", "judge")]
+    assert Classifiers(*found).folders() == [tmp_path / "run", tmp_path / "run/judge"]
+    with pytest.raises(UserError, match=r"patients of the test part trained .*run/judge"):
+        Classifiers(*found).check_split(own)
 
 
 def test_a_run_has_finished_when_its_companions_have(start, tmp_path):
