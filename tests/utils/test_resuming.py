@@ -177,7 +177,7 @@ def test_while_it_goes_on_a_run_is_not_finished(trained, start, monkeypatch):
 def test_an_evaluation_says_that_the_training_goes_on(trained, start, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(start, copy)
-    small = [*TINY_CLASSIFIER, "+evaluation.resamples=20"]
+    small = [*TINY_CLASSIFIER, "evaluation.resamples=20"]
     for folder, said in ((start, False), (copy, True)):
         if said:
             runs.mark_begun(folder)
