@@ -26,7 +26,7 @@ from yaml import YAMLError
 from sweeps.failures import FAILED
 from utils.progress import steps
 from utils.provenance import ENVIRONMENT, REPEAT, command, nameless
-from utils.runs import CONFIG, FINISHED, MULTIRUN
+from utils.runs import CONFIG, FINISHED, MULTIRUN, lacking
 
 MARKS = (CONFIG, Path(ENVIRONMENT), Path(FINISHED))
 RESULTS = ("evaluation", "compare")  # inside a run; elsewhere (`out_dir=`) config.yaml names the run
@@ -175,7 +175,7 @@ def _read_state(run: Run) -> None:
         run.status, run.error = "failed", nameless(str(failed.get("error", "")))
     finished = run.read(run.folder / FINISHED, _json)
     if finished:
-        run.status = "finished"
+        run.status = run.status if lacking(run.folder, finished) else "finished"
         run.seconds, run.epochs = _number(finished.get("seconds")), finished.get("epochs")
         run.score = _number(finished.get("score"))
         run.last = {key: _number(value) for key, value in finished.get("metrics", {}).items()}

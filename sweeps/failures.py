@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ PATTERN = "${home:${paths.runs}}/${name}/${data_name}/" + MULTIRUN
 
 
 def record(folder: Path, error: Exception, message: str) -> None:
-    """Write `failed.json` (`error`, one line) and `traceback.txt` into the job's folder."""
+    """Write `failed.json` (`error`, one line) and `traceback.txt` into the job's folder, where it can be written."""
     trace = "".join(traceback.format_exception(error))
     facts = json.dumps({"error": message, "traceback": TRACEBACK}, indent=2) + "\n"
-    for name, text in ((TRACEBACK, trace), (FAILED, facts)):
-        write_atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    with suppress(OSError):  # a full disk is what is to be recorded
+        for name, text in ((TRACEBACK, trace), (FAILED, facts)):
+            write_atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
 
 
 def forget(folder: Path) -> None:
@@ -65,10 +67,13 @@ class Summary(Callback):
         new = [job for job, stamp in _stamps(folder).items() if self.known.get(job) != stamp]
         lines = [f"  {job}: {_error(job)}" for job in sorted(new, key=_number)]
         if lines:
-            # Each job's own folder again, not that of the first.
-            again = folder if len(folders(folder)) == 1 else f"'{PATTERN}/{folder.name}'"
-            again = f"the same command with hydra.sweep.dir={again} runs only what is missing"
-            sys.exit("\n".join([f"{len(lines)} jobs failed:", *lines, again]))
+            sys.exit("\n".join([f"{len(lines)} jobs failed:", *lines, again(folder)]))
+
+
+def again(sweep_dir: Path) -> str:
+    """In words, how a sweep goes on: each job in its own folder, not in that of the first."""
+    folder = sweep_dir if len(folders(sweep_dir)) == 1 else f"'{PATTERN}/{sweep_dir.name}'"
+    return f"the same command with hydra.sweep.dir={folder} runs only what is missing"
 
 
 def folders(sweep_dir: Path) -> list[Path]:

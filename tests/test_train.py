@@ -150,6 +150,28 @@ def test_killed_in_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path):
     assert not list(killed.glob("*.tmp"))
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_training_with_one_line_and_its_status(number, status, tmp_path):
+    folder = tmp_path / "classifier/blobs/run"
+    overrides = [
+        *TINY_CLASSIFIER,
+        f"paths.runs={tmp_path}",
+        f"hydra.run.dir={folder}",
+        "trainer.max_epochs=5000",
+    ]
+    command = [sys.executable, "train.py", *overrides, "model.epochs=5000"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 180
+    while not (folder / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.communicate(timeout=60)[1].decode() == f"stopped; go on with ckpt_path={folder}\n"
+    assert process.returncode == status
+    assert not {"finished.json", "failed.json"} & {file.name for file in folder.iterdir()}
+
+
 def kill_when(file: Path, command: list[str]) -> None:
     """Start, wait for the file and a moment more, SIGKILL."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
@@ -175,6 +197,21 @@ def test_objectives_are_read_at_the_best_epoch(tmp_path):
     assert result["objective"] == [result["score"], result["best_metrics"]["val/auc"]]
     with pytest.raises(UserError, match=r"val/colour was not logged; there are .*val/loss"):
         train(composed([*TINY_CLASSIFIER, *names[1:], "objectives=[val/colour]"], tmp_path, "other"))
+
+
+def test_a_run_in_a_folder_of_the_users_own_leaves_latest_alone(tmp_path):
+    own = tmp_path / "output"
+    done = run(
+        "train.py",
+        *TINY_CLASSIFIER,
+        f"paths.runs={tmp_path}/runs",
+        f"hydra.run.dir={own}",
+        "trainer.max_epochs=1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(own / "best.ckpt")
+    assert "latest is left alone" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
 
 
 def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):

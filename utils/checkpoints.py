@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +23,29 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: Any = None) -> None:
         """Write `checkpoint` to `path`; an interrupted write leaves the earlier file as it was."""
-        write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+        save(checkpoint, path)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", **_: Any) -> dict:
         """Read a checkpoint of tensors and plain values. Raises UserError as `read_checkpoint` does."""
         return read_checkpoint(path, map_location)
+
+
+def save(content: dict, path: str | Path) -> None:
+    """Write `content` to `path`, whole or not at all. Raises OSError, which names it, where that cannot be done."""
+    write_atomically(path, lambda temporary: _save(content, temporary, path))
+
+
+def _save(content: dict, temporary: Path, path: str | Path) -> None:
+    try:
+        with temporary.open("wb") as stream:  # given a path, torch hides why a file could not be written
+            torch.save(content, stream)
+    except RuntimeError as error:
+        reason = error.__context__
+        if isinstance(reason, OSError):
+            raise OSError(reason.errno, reason.strerror, str(path)) from error
+        if "inline_container" in str(error):  # torch's writer: it was given less room than it asked for
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:

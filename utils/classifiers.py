@@ -55,9 +55,13 @@ class Classifiers:
         kept = {"classifier": self.explained, "selector": self.selector, "judge": self.judge}
         return {name: path for name, path in kept.items() if isinstance(path, Path)}
 
+    def folders(self) -> list[Path]:
+        """The folders that say which patients trained them: a companion's own where it is at hand, else the run's."""
+        return list(dict.fromkeys(map(_trained_in, self.paths().values())))
+
     def check_split(self, data: pl.LightningDataModule) -> None:
         """Raise UserError where a classifier was trained on patients that are to be tested."""
-        for folder in {path.parent for path in self.paths().values()}:
+        for folder in self.folders():
             runs.check_split(folder, data)
 
     def doubts(self, data: pl.LightningDataModule) -> list[str]:
@@ -95,6 +99,11 @@ class Classifiers:
         config = own and own.parent / ".hydra" / "config.yaml"
         if config and config.is_file() and own.name == "best.ckpt":
             copy_atomically(config, Path(run_dir) / "classifier.yaml")  # how it was trained
+
+
+def _trained_in(path: Path) -> Path:
+    own = path.resolve().parent / path.stem
+    return own if (own / runs.SPLIT).is_file() else path.parent
 
 
 def load_classifier(path: str | Path) -> ClassifierModule:

@@ -36,6 +36,7 @@ def compare_explainers(
     preset = chosen_preset(cfg)
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
+    classifiers.check_split(data)
     plan = make_plan(cfg, preset)
     subject = make_subject(cfg, preset, plan, run_dir, classifiers, data)
     shared = share(subject, plan)

@@ -32,7 +32,7 @@ from utils.comparing import compare_explainers
 from utils.config import check_config
 from utils.errors import UserError
 from utils.files import write_atomically
-from utils.training import build_data, prepare, say
+from utils.training import build_data, prepare, say, warn
 
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
@@ -68,6 +68,8 @@ def find_run(cfg: DictConfig) -> Path:
     run_dir = Path(cfg.run) if cfg.run else runs.latest(cfg.paths.runs, cfg.name, cfg.data_name)
     if not (run_dir / "best.ckpt").is_file():
         raise UserError(f"run={run_dir}: there is no best.ckpt; give the folder of a run that has one")
+    if not runs.finished(run_dir):
+        warn(f"the training of {run_dir} has not finished; its best checkpoint so far is evaluated")
     return run_dir
 
 
@@ -87,6 +89,7 @@ def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, ou
 def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
     classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
     say(classifiers.describe())
+    classifiers.check_split(data)
     gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
     explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
     modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
@@ -126,7 +129,8 @@ def options(cfg: DictConfig) -> dict[str, Any]:
 def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
     """Small print of a report: what was evaluated on what."""
     return {
-        "Checkpoint": str(run_dir / "best.ckpt"),
+        "Checkpoint": str(run_dir / "best.ckpt")
+        + ("" if runs.finished(run_dir) else " (of an unfinished training)"),
         "Data": f"fingerprint {data.fingerprint}\n{data.describe()}",
     }
 

@@ -53,7 +53,7 @@ def record(cfg: DictConfig) -> None:
         "machine": machine(cfg),
         "packages": packages(),
         "inputs": {key: digest(path) for key, path in inputs(cfg).items()},
-        "config": nameless(OmegaConf.to_container(cfg, resolve=True)),
+        "config": plain(cfg),
         "earlier": _earlier(run_dir / ENVIRONMENT),
     }
     _write(run_dir / ENVIRONMENT, json.dumps(facts, indent=1) + "\n")
@@ -62,6 +62,11 @@ def record(cfg: DictConfig) -> None:
         write_atomically(run_dir / DIFF, lambda path: path.write_bytes(diff))
     else:
         (run_dir / DIFF).unlink(missing_ok=True)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The settings as `environment.json` holds them: resolved, and without names of persons."""
+    return nameless(OmegaConf.to_container(cfg, resolve=True))
 
 
 def command(run_dir: str | Path) -> str:

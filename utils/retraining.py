@@ -17,11 +17,10 @@ from torch import nn
 
 from evaluation.compare import LABELS, LAST, SEED, Variant
 from evaluation.sanity import layer_order, randomised
-from utils.checkpoints import load_module, read_checkpoint
+from utils.checkpoints import load_module, read_checkpoint, save
 from utils.classifiers import Classifiers, load_classifier
 from utils.custom import Custom
 from utils.errors import UserError
-from utils.files import write_atomically
 from utils.runs import CONFIG
 from utils.training import say, train
 
@@ -86,7 +85,7 @@ def _names(kind: str, network: nn.Module, images: torch.Tensor) -> list[str]:
 def write_with(path: Path, source: Path, state: Mapping[str, torch.Tensor]) -> None:
     """A copy of a checkpoint with other weights."""
     checkpoint = {**read_checkpoint(source), "state_dict": dict(state)}
-    write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+    save(checkpoint, path)
 
 
 def _train_on_random_labels(run_dir: Path, folder: Path, cache: str) -> None:
@@ -111,6 +110,7 @@ def changed(cfg: DictConfig, folder: Path, cache: str) -> DictConfig:
     """The same training in another folder: resumed where it was begun, published nowhere, without loggers."""
     cfg.paths = {"root": str(folder), "runs": str(folder), "run_dir": str(folder), "cache": cache}
     cfg.ckpt_path, cfg.publish, cfg.logger = "auto", False, {}
+    cfg.trainer.max_time = None  # what is stopped half-way is no variant of the run
     return cfg
 
 

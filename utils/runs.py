@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from utils.config import expand_home
 from utils.errors import UserError
 from utils.files import copy_atomically, write_atomically
 from utils.identity import loose_key
+from utils.processes import is_first_process
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -24,19 +27,48 @@ MULTIRUN = "multirun"  # as in conf/hydra/default.yaml
 FINISHED = "finished.json"
 SPLIT = "split.json"
 CONFIG = Path(".hydra") / "config.yaml"
+CHECKPOINTS = ("best.ckpt", "last.ckpt")
+RECORDS = (FINISHED, SPLIT, "environment.json", "repeat.yaml", CONFIG)  # utils.provenance imports this module
 
 
-def publish(run_dir: str | Path) -> None:
-    """Let `latest` beside `run_dir` point to it, in one step: readers see the old target or the new one.
+def publish(run_dir: str | Path, home: str | Path | None = None) -> str | None:
+    """Let `latest` in `home` point to `run_dir`, in one step: readers see the old target or the new one.
 
-    For a job of a multirun, `multirun/<time>/<job>`, it lies beside `multirun`.
+    home: the folder of the experiment on the data; by default the one that the run lies in, of a multirun's job,
+    `multirun/<time>/<job>`, that of `multirun`. Returns in one line why `latest` was left alone, None where it was
+    moved: a run elsewhere is not what it is for, and a folder or a link of that name that was not made here stays.
     """
     run_dir = Path(run_dir).resolve()
-    home = run_dir.parents[2] if run_dir.parents[1].name == MULTIRUN else run_dir.parent
-    temporary = home / f".{LATEST}.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(run_dir.relative_to(home))
-    os.replace(temporary, home / LATEST)
+    own = run_dir.parents[2] if run_dir.parent.parent.name == MULTIRUN else run_dir.parent
+    home = own if home is None else Path(home).resolve()
+    if own != home:
+        return f"{home / LATEST} is left alone, since {run_dir} is not one of the runs in {home}"
+    if not _is_ours(home / LATEST):
+        return f"{home / LATEST} is left alone, since it is no link to a run beside it; move it away"
+    try:
+        _link(home / LATEST, run_dir.relative_to(home))
+    except OSError as error:
+        return f"{home / LATEST} could not be moved ({error.strerror}); give run={run_dir} where it is meant"
+    return None
+
+
+def _link(link: Path, target: Path) -> None:
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        os.replace(temporary, link)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_ours(link: Path) -> bool:
+    """Whether `publish` may write there: nothing is there, or a link as it makes them, into the same folder."""
+    if not link.is_symlink():
+        return not link.exists()
+    target = Path(os.readlink(link))
+    return not target.is_absolute() and ".." not in target.parts
 
 
 def latest(runs: str | Path, experiment: str, data: str) -> Path:
@@ -121,41 +153,69 @@ def resolve_start(path: str | Path, name: str = "best") -> Path:
 
 
 def mark_finished(run_dir: str | Path, **facts: Any) -> None:
-    """Write `finished.json` into the folder: its training has come to its own end."""
+    """Write `finished.json` into the folder: its training has come to its own end.
+
+    facts: with `companions`, the names of the classifiers that are trained after this one.
+    """
     write_atomically(
         Path(run_dir) / FINISHED, lambda path: path.write_text(json.dumps(facts, indent=2) + "\n")
     )
 
 
-def finished(run_dir: str | Path) -> dict[str, Any] | None:
-    """What `mark_finished` wrote, or None while the training has not ended."""
+def mark_begun(run_dir: str | Path) -> None:
+    """Remove the mark of an earlier end: the training goes on, or begins again."""
+    (Path(run_dir) / FINISHED).unlink(missing_ok=True)
+
+
+def ended(run_dir: str | Path) -> dict[str, Any] | None:
+    """What `mark_finished` wrote, or None while the training has not ended. Companions may still be trained."""
     file = Path(run_dir) / FINISHED
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def adopt(source: Path, run_dir: Path) -> None:
-    """Copy what a resumed run builds on (best checkpoint, end mark) from the folder that it continues."""
-    for name in ("best.ckpt", "last.ckpt", FINISHED):
-        if source.resolve() != run_dir.resolve() and (source / name).is_file():
+def finished(run_dir: str | Path) -> dict[str, Any] | None:
+    """What `mark_finished` wrote, or None while the run's training or one of its companions' has not ended."""
+    facts = ended(run_dir)
+    return None if facts is None or lacking(run_dir, facts) else facts
+
+
+def lacking(run_dir: str | Path, facts: Mapping[str, Any]) -> list[str]:
+    """The companions of an ended training that have not ended themselves. facts: of its `finished.json`."""
+    return [name for name in facts.get("companions", ()) if not (Path(run_dir) / name / FINISHED).is_file()]
+
+
+def adopt(source: Path, run_dir: Path, whole: bool = True) -> None:
+    """Copy what a resumed run builds on from the folder that it continues: the checkpoints, and of a `whole` one, whose
+    training has ended, all that says how it was trained.
+    """
+    if source.resolve() == run_dir.resolve():
+        return
+    for name in (*CHECKPOINTS, *(RECORDS if whole else ())):
+        if (source / name).is_file():
             copy_atomically(source / name, run_dir / name)
 
 
-def write_split(run_dir: str | Path, data: pl.LightningDataModule, start: Path | None = None) -> None:
+def write_split(run_dir: str | Path, data: pl.LightningDataModule, starts: Iterable[Path] = ()) -> None:
     """Write `split.json`: the data's fingerprint and digests of its patients' ids; of those seen, in any spelling.
 
-    The patients of the run `start`, whose weights this one begins with, count as seen too.
+    The patients of the runs that this one builds on, the folders `starts`, count as seen too. Where one of them left no
+    `split.json`, `unknown` says that there may be more.
     """
-    seen = set(_spellings([*data.train_cases.patient_id, *data.val_cases.patient_id])) | _seen(start)
+    starts = list(starts)
+    seen = set(_spellings([*data.train_cases.patient_id, *data.val_cases.patient_id]))
     facts = {
         "fingerprint": data.fingerprint,
-        "seen": sorted(seen),
+        "seen": sorted(seen.union(*map(_seen, starts))),
         "test": _digests(data.test_cases.patient_id),
+        "unknown": any(map(unknown, starts)),
     }
     write_atomically(Path(run_dir) / SPLIT, lambda path: path.write_text(json.dumps(facts) + "\n"))
 
 
 def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
-    """Raise UserError where patients that are to be tested trained or validated the run."""
+    """Raise UserError where patients that are to be tested trained or validated the run; one line where it is not known
+    which patients did.
+    """
     seen = _seen(run_dir)
     leaked = [one for one in set(data.test_cases.patient_id) if seen.intersection(_spellings([one]))]
     if leaked:
@@ -163,6 +223,24 @@ def check_split(run_dir: str | Path, data: pl.LightningDataModule) -> None:
             f"{len(leaked)} patients of the test part trained {run_dir}; use the data settings of that run "
             "(data.split_seed, data.fold, ...), or train it again with these"
         )
+    if unknown(run_dir):
+        _say_unknown(Path(run_dir).resolve())
+
+
+@cache
+def _say_unknown(run_dir: Path) -> None:
+    """Once for each run, by the first process."""
+    if is_first_process():
+        print(
+            f"warning: {run_dir} does not say which patients trained it ({SPLIT}), so it is not checked that none of "
+            "them is tested",
+            flush=True,
+        )
+
+
+def unknown(run_dir: str | Path) -> bool:
+    """Whether a run does not know of all patients that trained it."""
+    return split(run_dir).get("unknown", not (Path(run_dir) / SPLIT).is_file())
 
 
 def is_test_part(run_dir: str | Path, patients: Iterable[str]) -> bool:
@@ -170,9 +248,9 @@ def is_test_part(run_dir: str | Path, patients: Iterable[str]) -> bool:
     return split(run_dir).get("test") == _digests(patients)
 
 
-def _seen(run_dir: str | Path | None) -> set[str]:
+def _seen(run_dir: str | Path) -> set[str]:
     """Digests of the patients that trained or validated a run; none where it left no `split.json`."""
-    return set(split(run_dir).get("seen", ())) if run_dir else set()
+    return set(split(run_dir).get("seen", ()))
 
 
 def _digests(ids: Iterable[str]) -> list[str]:

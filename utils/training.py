@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from callbacks.progress import progress
-from utils import lineage, provenance, runs
+from callbacks.time_limit import TimeLimit
+from utils import lineage, provenance, resuming, runs
 from utils import loggers as log
 from utils.checkpoints import AtomicCheckpointIO, load_weights
 from utils.classifiers import Classifiers, find_classifiers
@@ -34,14 +38,43 @@ Result = dict[str, Any]
 
 
 def train(cfg: DictConfig) -> Result:
-    """Train what `cfg.task` names and point `latest` to the run. Raises UserError for bad input."""
+    """Train what `cfg.task` names and, where it came to its own end, point `latest` to the run.
+
+    Raises UserError for bad input.
+    """
     check_config(cfg)
     prepare(cfg)
+    check_own_folder(cfg)
     result = TASKS[cfg.task](cfg)
     result["objective"] = objective(cfg.objectives, result)
-    if cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
-        rank_zero_only(runs.publish)(cfg.paths.run_dir)
+    if not cfg.trainer.fast_dev_run:
+        publish(cfg)
     return result
+
+
+@rank_zero_only
+def publish(cfg: DictConfig) -> None:
+    """Let `latest` point to the run where it has finished; in one line why not, where that cannot be done."""
+    run_dir = cfg.paths.run_dir
+    if not runs.finished(run_dir):
+        say(f"not finished; the same with ckpt_path={run_dir} goes on")
+    elif cfg.publish is not False:  # null: yes, but for an entry point's multirun (utils.entry.settle)
+        warn(runs.publish(run_dir, Path(cfg.paths.runs) / cfg.name / cfg.data_name))
+
+
+def warn(*lines: str | None) -> None:
+    """Print each line that there is, once for all processes."""
+    for line in filter(None, lines):
+        say(f"warning: {line}")
+
+
+def check_own_folder(cfg: DictConfig) -> None:
+    """Raise UserError where a training that begins anew would mix with another one in its folder."""
+    run_dir = Path(cfg.paths.run_dir)
+    if not cfg.ckpt_path and (run_dir / "last.ckpt").is_file() and not cfg.trainer.fast_dev_run:
+        raise UserError(
+            f"{run_dir} holds a training already; go on with ckpt_path=auto, or give another hydra.run.dir"
+        )
 
 
 def objective(names: Sequence[str] | None, result: Result) -> float | list[float] | None:
@@ -71,6 +104,7 @@ def prepare(cfg: DictConfig) -> None:
     torch.set_float32_matmul_precision(cfg.extras.matmul_precision)
     if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("a GPU is asked for and this machine has none; use trainer=cpu, or trainer=default")
+    time_limit(cfg)
     if cfg.extras.print_config:
         say(OmegaConf.to_yaml(cfg, resolve=True))
 
@@ -112,7 +146,9 @@ def companion(cfg: DictConfig, name: str, changes: DictConfig) -> DictConfig:
         "ckpt_path": None,
         "init_from": start,
     }
-    return OmegaConf.merge(cfg, OmegaConf.to_container(changes, resolve=True), folder)
+    merged = OmegaConf.merge(cfg, OmegaConf.to_container(changes, resolve=True), folder)
+    merged.companions = {}  # it has none of its own
+    return merged
 
 
 def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
@@ -121,7 +157,8 @@ def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
     ended = take_over(cfg, resume)
     if ended:
         return ended
-    data = prepare_data(cfg)
+    data = build_data(cfg)
+    settle_split(cfg, data, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, class_weights=data.class_weights.tolist())
     return fit(cfg, module, data, resume, start_from(cfg, module))
@@ -133,10 +170,10 @@ def train_cycle_am(cfg: DictConfig) -> Result:
     ended = take_over(cfg, resume)
     if ended:
         return ended
-    data = prepare_data(cfg)
+    data = build_data(cfg)
     classifiers = find_classifiers(cfg, resume, data)
     say(classifiers.describe())
-    classifiers.check_split(data)
+    settle_split(cfg, data, resume, classifiers.folders())
     for doubt in classifiers.doubts(data):
         say(f"warning, training and validation cases: {doubt}")
     module = build_cycle_am(cfg, classifiers)
@@ -179,14 +216,24 @@ def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
         return None
     run_dir = Path(cfg.paths.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    rank_zero_only(runs.adopt)(resume.parent, run_dir)
-    ended = runs.finished(resume.parent)
-    if not ended or resume.name != "last.ckpt" or ended["max_epochs"] != cfg.trainer.max_epochs:
+    ended = runs.ended(resume.parent)
+    if ended and (resume.name != "last.ckpt" or asks_for_more(cfg, ended)):
+        ended = None
+    rank_zero_only(runs.adopt)(resume.parent, run_dir, whole=bool(ended))
+    if not ended:
+        warn(*resuming.hold(cfg, resume))
         return None
     say(f"{run_dir} has finished before")
+    warn(*resuming.unused(resume.parent, cfg))
     return {key: ended[key] for key in ("score", "metrics", "best_metrics")} | {
         "best": str(run_dir / "best.ckpt")
     }
+
+
+def asks_for_more(cfg: DictConfig, ended: dict[str, Any]) -> bool:
+    """Whether a training that has ended is to be as long as another one."""
+    steps = cfg.trainer.get("max_steps", -1)
+    return (ended["max_epochs"], ended.get("max_steps", steps)) != (cfg.trainer.max_epochs, steps)
 
 
 def build_data(cfg: DictConfig) -> pl.LightningDataModule:
@@ -198,17 +245,21 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
     return data
 
 
-def prepare_data(cfg: DictConfig) -> pl.LightningDataModule:
-    """The data of a training; the split is written to `split.json`.
+def settle_split(
+    cfg: DictConfig, data: pl.LightningDataModule, resume: Path | None, others: Iterable[Path] = ()
+) -> None:
+    """Write `split.json`, in which the patients of all that this training builds on count as seen.
 
-    Raises UserError where the run whose weights it begins with saw patients that are to be tested.
+    resume: the checkpoint that it goes on from; others: folders of further runs. Raises UserError where patients that
+    are to be tested were seen by one of them.
     """
-    data = build_data(cfg)
     start = runs.resolve_start(cfg.init_from).parent if cfg.init_from else None
-    if start:
-        runs.check_split(start, data)
-    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data, start)
-    return data
+    folders = dict.fromkeys(filter(None, (resume and resume.parent, start, *others)))
+    for folder in folders:
+        runs.check_split(folder, data)
+    if resume:
+        warn(*resuming.check_data(resume, data))
+    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data, folders)
 
 
 def start_from(cfg: DictConfig, module: pl.LightningModule) -> dict[str, Path]:
@@ -232,7 +283,10 @@ def fit(
     sources: dict[str, Path],
 ) -> Result:
     """Run the trainer; loggers are closed whatever happens. sources: checkpoints that it builds on, by their roles."""
+    if resume:
+        resuming.check_checkpoint(resume, module, cfg.trainer.max_epochs)
     rank_zero_only(provenance.record)(cfg)
+    rank_zero_only(runs.mark_begun)(cfg.paths.run_dir)
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     callbacks.sort(
         key=lambda c: isinstance(c, LastCheckpoint)
@@ -242,7 +296,7 @@ def fit(
     try:
         trainer = build_trainer(cfg, callbacks, loggers)
         begin_log(cfg, loggers, data, sources | ({"resumed": resume} if resume else {}))
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
+        run_trainer(trainer, module, data, resume)
         result = conclude(cfg, trainer, time.monotonic() - start)
         if result["best"]:
             lineage.made(
@@ -252,6 +306,24 @@ def fit(
     finally:
         log.close(loggers, failed)
     return result
+
+
+def run_trainer(
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, resume: Path | None
+) -> None:
+    """Train. A signal that ends it is SystemExit with the status of shells: 143 for SIGTERM, 130 for Ctrl-C, which
+    Lightning turns into 0 and 1.
+    """
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
+    except SIGTERMException as error:
+        if not trainer.is_global_zero:  # the first process would be killed for another status than 0
+            raise
+        raise SystemExit(128 + signal.SIGTERM) from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise SystemExit(128 + signal.SIGINT) from error
+        raise
 
 
 @rank_zero_only
@@ -269,12 +341,32 @@ def build_trainer(cfg: DictConfig, callbacks: list, loggers: list) -> pl.Trainer
     bar = shown is not None and isinstance(shown, pl.callbacks.ProgressBar)
     return instantiate(
         cfg.trainer,
-        callbacks=[*callbacks, *([shown] if shown else [])],
+        callbacks=[*callbacks, *time_limit(cfg), *([shown] if shown else [])],
+        max_time=None,
         logger=loggers or False,
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=bar,
         _convert_="all",
     )
+
+
+def time_limit(cfg: DictConfig) -> list[TimeLimit]:
+    """The callback of `trainer.max_time`, where it is given. Raises UserError for a time that is none."""
+    duration = cfg.trainer.max_time
+    try:
+        given = OmegaConf.to_container(duration) if OmegaConf.is_config(duration) else duration
+        return [] if given is None else [TimeLimit(given)]
+    except (MisconfigurationException, TypeError, AttributeError) as error:
+        raise UserError(
+            f"trainer.max_time={duration}: give days, hours, minutes, seconds as 00:12:00:00"
+        ) from error
+
+
+def out_of_time(trainer: pl.Trainer) -> bool:
+    """Whether `trainer.max_time` ended the training, and nothing else in the same epoch."""
+    early = any(isinstance(one, EarlyStopping) and one.stopped_epoch for one in trainer.callbacks)
+    reached = any(isinstance(one, TimeLimit) and one.reached for one in trainer.callbacks)
+    return reached and not early and trainer.current_epoch != trainer.max_epochs
 
 
 def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
@@ -294,9 +386,15 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
         "metrics": metrics,
         "best_metrics": best_metrics(trainer) or metrics,
     }
-    if trainer.is_global_zero and not trainer.fast_dev_run:
-        facts = {"max_epochs": trainer.max_epochs, "epochs": trainer.current_epoch, "seconds": seconds}
-        runs.mark_finished(run_dir, **facts, **result)
+    if out_of_time(trainer):
+        say(f"stopped after {trainer.current_epoch} of {trainer.max_epochs} epochs (trainer.max_time)")
+    elif trainer.is_global_zero and not trainer.fast_dev_run:
+        facts = {
+            "max_epochs": trainer.max_epochs,
+            "max_steps": trainer.max_steps,
+            "epochs": trainer.current_epoch,
+        }
+        runs.mark_finished(run_dir, **facts, companions=list(cfg.companions or {}), seconds=seconds, **result)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 
@@ -52,6 +53,18 @@ def test_unfinished_and_failed_runs_show_how_far_they_came(tmp_path):
     assert (runs["going"].status, runs["going"].epochs, runs["going"].score) == ("unfinished", 3, 0.6)
     assert math.isnan(runs["going"].seconds)
     assert (runs["dead"].status, runs["dead"].error) == ("failed", "ValueError: no")
+
+
+def test_a_run_whose_companions_are_still_trained_has_not_finished(tmp_path):
+    folder = make_run(tmp_path / "going")
+    end = json.loads((folder / "finished.json").read_text())
+    write(folder / "finished.json", {**end, "companions": ["judge"]})
+    assert [run.status for run in collect(tmp_path)] == ["unfinished"]
+    write(folder / "failed.json", {"error": "ValueError: of the judge"})
+    assert [run.status for run in collect(tmp_path)] == ["failed"]
+    (folder / "failed.json").unlink()
+    write(folder / "judge/finished.json", {})
+    assert [run.status for run in collect(tmp_path)] == ["finished"]
 
 
 def test_jobs_of_a_multirun_form_a_group_and_companions_are_no_runs(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,3 +74,27 @@ def test_weights_alone_are_taken_but_those_apart(tmp_path):
         load_weights(tmp_path / "a.ckpt", nn.ModuleDict({"net": nn.Linear(4, 2)}), apart="classifier.")
     with pytest.raises(UserError, match=r"does not fit this model \(other\.weight\)"):
         load_weights(tmp_path / "a.ckpt", nn.ModuleDict({"other": nn.Linear(2, 2)}), apart="classifier.")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
+def test_a_full_disk_is_named_with_the_file_that_did_not_fit(tmp_path, monkeypatch):
+    path = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"x": torch.ones(2)}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: open("/dev/full", "wb"))  # noqa: SIM115 (it is the stream)
+        for size in (1, 100_000):
+            with pytest.raises(OSError, match="No space left on device") as error:
+                AtomicCheckpointIO().save_checkpoint({"x": torch.rand(size)}, path)
+            assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    assert torch.equal(read_checkpoint(path)["x"], torch.ones(2))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt")
+    assert error.value.filename == str(tmp_path / "a.ckpt")

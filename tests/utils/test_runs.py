@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,41 @@ def test_a_multiruns_job_becomes_the_latest_of_its_data(tmp_path):
     job.mkdir(parents=True)
     runs.publish(job)
     assert runs.latest(tmp_path, "classifier", "phantom") == job.resolve()
+
+
+def test_latest_is_moved_by_runs_of_its_own_folder_only(tmp_path):
+    home, run = tmp_path / "runs/classifier/mine", tmp_path / "runs/classifier/mine/a"
+    run.mkdir(parents=True)
+    for elsewhere in (tmp_path / "output", tmp_path / "runs/classifier/phantom/a", Path("/output")):
+        assert "is left alone" in runs.publish(elsewhere, home)
+        assert not list(tmp_path.rglob("latest"))
+    assert runs.publish(run, home) is None
+    assert runs.latest(tmp_path / "runs", "classifier", "mine") == run
+
+
+def test_latest_that_is_not_ours_stays(tmp_path):
+    theirs, run = tmp_path / "theirs", tmp_path / "runs/a"
+    for folder in (theirs, run):
+        folder.mkdir(parents=True)
+    for target in (theirs, Path("../theirs"), theirs / "gone"):
+        (run.parent / "latest").symlink_to(target)
+        assert "is no link to a run beside it" in runs.publish(run)
+        assert (run.parent / "latest").readlink() == target
+        (run.parent / "latest").unlink()
+    (run.parent / "latest").mkdir()
+    assert "is no link to a run beside it" in runs.publish(run)
+    assert sorted(path.name for path in run.parent.iterdir()) == ["a", "latest"]
+
+
+def test_a_link_that_cannot_be_made_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs.os, "replace", full)
+    assert "could not be moved (No space left on device)" in runs.publish(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_jobs_of_a_multirun_form_a_group_and_so_do_single_runs_of_an_experiment():
