@@ -1,0 +1,34 @@
+"""CycleAM: what would have to change in an image for its classifier to answer otherwise.
+
+    import cycle_am
+    model = cycle_am.load("phantom")                 # a shipped name, a run's folder, or a model file
+    explanation = model.explain(images)              # (H, W) or (N, 1, H, W)
+
+Everything heavy is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import utils  # noqa: F401 (before torch)
+
+_HOMES = {
+    "load": "cycle_am.loading",
+    "models": "cycle_am.loading",
+    "Model": "cycle_am.model",
+    "Explanation": "cycle_am.explanation",
+    "UserError": "utils.errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cycle_am' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,49 @@
+"""The model card: what a model is for, what it was trained on, how good it is, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KEYS = {
+    "classifier/auc": "AUC of the explained classifier",
+    "transfer/independent/neg": "judge: p of G-(x)",
+    "transfer/independent/pos": "judge: p of G+(x)",
+    "similarity/ssim_neg": "SSIM of G-(x) to x",
+    "similarity/ssim_pos": "SSIM of G+(x) to x",
+    "localisation/peak_in_dilated": "peak of abs(R) in the outline + 3 mm",
+    "localisation/relevance_mass_dilated": "share of abs(R) in the outline + 3 mm",
+}
+
+
+def card(facts: Mapping[str, Any]) -> str:
+    """Markdown, from what the model file says of its model."""
+    task, data = facts["task"], facts["data"]
+    cases = ", ".join(f"{count} {part}" for part, count in data["cases"].items())
+    return f"""# {facts["name"]}
+
+**Explains** a classifier of {" against ".join(task["classes"])}: windows of {task["fov_mm"]:g} x {task["fov_mm"]:g} mm,
+{task["size"]} x {task["size"]} pixels, {task["low"]:g} to {task["high"]:g} Hounsfield units, the lesion in the middle.
+
+**Data.** {data["name"]} ({cases} cases; split by patient, fingerprint {data["fingerprint"]}).
+
+**Measured** on its test cases, with 95 % intervals:
+
+{_measured(facts["metrics"])}
+
+**Intended use.** Research on what a classifier looks at. Not a medical device; it says nothing about a patient, only
+about the classifier.
+
+**Limits.** Other scanners, windows, sizes and diseases than in its data. Each explanation says whether its image is
+like them.
+"""
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    rows = [f"| {label} | {_figure(metrics[key])} |" for key, label in KEYS.items() if key in metrics]
+    return "\n".join(["| | |", "|---|---|", *rows]) if rows else "It was not evaluated."
+
+
+def _figure(figure: Mapping[str, float]) -> str:
+    low, high = figure.get("ci_low"), figure.get("ci_high")
+    return f"{figure['value']:z.3f}" + (f" [{low:z.3f}, {high:z.3f}]" if low is not None else "")

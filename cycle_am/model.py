@@ -1,0 +1,186 @@
+"""A trained explainer without its training: classifier, generators and judge, ready to explain images in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cycle_am.explanation import Explanation, Place, Probabilities
+from cycle_am.task import Task
+from cycle_am.trust import Assessor
+from networks import ConvNet, UNetGenerator
+from utils.errors import UserError
+
+KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
+NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
+BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
+POSITIONS = np.linspace(0, 1, 33, dtype=np.float32)  # of the dial, each way
+
+
+class Changed(NamedTuple):
+    """G-(x) and G+(x), (N, 1, H, W) in [0, 1] each."""
+
+    neg: Tensor
+    pos: Tensor
+
+
+class Model:
+    """Explains images of its task.
+
+    Args:
+        networks: `classifier` and `judge`, images (N, 1, H, W) in [0, 1] to logits (N, 2); `g_neg` and `g_pos`.
+        task: what the images must be.
+        assessor: says how far an explanation may be trusted; None: nothing is said.
+        facts: everything else that its file says of it, as JSON.
+        digest: of its file, "" where it has none.
+        card: its model card.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        task: Task,
+        assessor: Assessor | None = None,
+        facts: Mapping[str, Any] | None = None,
+        digest: str = "",
+        card: str = "",
+    ) -> None:
+        self.networks = {
+            name: networks[name].eval().requires_grad_(False).to(memory_format=torch.channels_last)
+            for name in NETWORKS
+        }
+        self.task, self.assessor, self.facts = task, assessor, dict(facts or {})
+        self.digest, self.card = digest, card
+
+    def __repr__(self) -> str:
+        return f"<cycle_am.Model {self.name}: {' or '.join(self.task.classes)}, {self.task.fov_mm:g} mm>"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.facts.get("name", "model"))
+
+    def probability(self, x: Tensor, by: str = "classifier") -> Tensor:
+        """(N, 1, H, W) in [0, 1] -> p of the second class (N,), by the explained `classifier` or the `judge`."""
+        return self.networks[by](x).float().softmax(1)[:, 1]
+
+    def generate(self, x: Tensor) -> Changed:
+        """G-(x) and G+(x)."""
+        return Changed(self.networks["g_neg"](x), self.networks["g_pos"](x))
+
+    def explain(
+        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH
+    ) -> Explanation:
+        """Explain images in memory.
+
+        images: array or tensor (H, W), (N, H, W) or (N, 1, H, W): windows of the task's size in [0, 1], or with
+        `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
+        Raises UserError where they are neither.
+        """
+        x = self.windows(images, spacing)
+        parts = [self._explain(part, trust) for part in x.split(batch)]
+        return _joined(parts, self, ())
+
+    def windows(self, images: Any, spacing: Any = None) -> Tensor:
+        """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
+        array = np.asarray(images, dtype=np.float32)
+        array = array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
+        array = array[None] if array.ndim == 2 else array
+        if array.ndim != 3 or not len(array):
+            raise UserError(f"images have shape {np.shape(images)}; give (H, W), (N, H, W) or (N, 1, H, W)")
+        if not np.isfinite(array).all():
+            raise UserError("images hold NaN or infinite values; replace them")
+        array = array if spacing is None else self._cut(array, spacing)
+        self._check_windows(array, spacing is not None)
+        return torch.from_numpy(np.ascontiguousarray(array))[:, None]
+
+    def _cut(self, planes: np.ndarray, spacing: Any) -> np.ndarray:
+        from datamodules.images import cut
+
+        rows, columns = np.broadcast_to(np.asarray(spacing, dtype=float), 2)
+        if not (rows > 0 and columns > 0):
+            raise UserError(f"spacing is {spacing}; give millimetres above 0, of rows and columns")
+        centre = tuple((count - 1) / 2 for count in planes.shape[1:])
+        if any(n * mm < self.task.fov_mm for n, mm in zip(planes.shape[1:], (rows, columns), strict=True)):
+            raise UserError(
+                f"images span {planes.shape[1] * rows:g} x {planes.shape[2] * columns:g} mm, the model's window "
+                f"{self.task.fov_mm:g}; give larger images"
+            )
+        cuts = [cut(plane, (rows, columns), centre, self.task.pixel_mm, 0) for plane in planes]
+        return self.task.scale(np.stack(cuts))
+
+    def _check_windows(self, array: np.ndarray, scaled: bool) -> None:
+        size, low, high = self.task.size, float(array.min()), float(array.max())
+        if array.shape[1:] != (size, size) or low < 0 or high > 1:
+            raise UserError(
+                f"images are {array.shape[1]} x {array.shape[2]} with values from {low:g} to {high:g}; give windows of "
+                f"{size} x {size} in [0, 1], or Hounsfield units with spacing=(mm per row, mm per column)"
+            )
+
+    @torch.inference_mode()
+    def _explain(self, x: Tensor, trust: bool) -> Explanation:
+        x = x.to(memory_format=torch.channels_last)
+        changed = self.generate(x)
+        p = {
+            by: Probabilities(*(self.probability(image, by).numpy() for image in (x, *changed)))
+            for by in ("classifier", "judge")
+        }
+        x_neg, x_pos = (image[:, 0].numpy() for image in changed)
+        verdicts: Iterable = (
+            self.assessor.assess(self, x, changed, p["classifier"], p["judge"])
+            if trust and self.assessor
+            else ()
+        )
+        return Explanation(
+            x[:, 0].numpy(), x_neg, x_pos, p["classifier"], p["judge"], tuple(verdicts), (), self
+        )
+
+    def attribution(self, x: np.ndarray, steps: int = 32) -> np.ndarray:
+        """R as signed evidence for the second class: (N, H, W) in [0, 1] -> (N, H, W) of log odds."""
+        from explainers.cycle_am_attribution import CycleAMAttribution
+
+        explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
+        return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
+
+    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
+        """(N, T) p along the dial, by the explained classifier."""
+        with torch.inference_mode():
+            parts = [
+                self.probability(torch.from_numpy(one.dial(positions)[0])[:, None]).numpy()
+                for one in explanation
+            ]
+        return np.stack(parts)
+
+    def distance(self, explanation: Explanation) -> np.ndarray:
+        """(N,) as `Explanation.distance`."""
+        start = explanation.explained.x >= 0.5
+        positions = np.where(start[:, None], -POSITIONS, POSITIONS)
+        found = np.full(len(explanation), np.nan, np.float32)
+        for i, one in enumerate(explanation):
+            p = self.dial_probabilities(one, positions[i])[0]
+            flipped = np.flatnonzero((p >= 0.5) != start[i])
+            if len(flipped):
+                found[i] = _crossing(p, int(flipped[0]))
+        return found
+
+
+def _crossing(p: np.ndarray, first: int) -> float:
+    """|position| at which p crosses .5, linear between the two steps around it."""
+    if first == 0:
+        return 0.0
+    before, after = p[first - 1], p[first]
+    share = (0.5 - before) / (after - before)
+    return float(POSITIONS[first - 1] + share * (POSITIONS[first] - POSITIONS[first - 1]))
+
+
+def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:
+    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "x_neg", "x_pos")]
+    both = [
+        Probabilities(*map(np.concatenate, zip(*(getattr(part, name) for part in parts), strict=True)))
+        for name in ("explained", "judge")
+    ]
+    return Explanation(*arrays, *both, tuple(v for part in parts for v in part.trust), place, model)

@@ -1,0 +1,110 @@
+"""From the folder of a CycleAM run to a model file: the one place here that knows runs, Hydra and Lightning."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import get_class
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from cycle_am.card import card
+from cycle_am.model import Model
+from cycle_am.model_file import Content, write
+from cycle_am.task import Task
+from cycle_am.trust import Assessor
+from evaluation.results import read_metrics
+from utils import runs
+from utils.checkpoints import load_module
+from utils.classifiers import find_classifiers, load_classifier
+from utils.config import register
+from utils.custom import Custom
+from utils.errors import UserError
+from utils.training import build_data
+
+PUBLIC = ("lidc", "phantom", "planted")  # sources whose patients' ids are public pseudonyms
+
+
+def pack(run: str | Path, out: str | Path, name: str | None = None) -> Path:
+    """Write the model file of a CycleAM run's folder; returns its path. Raises UserError where the run is none."""
+    return write(out, of_run(Path(run), name))
+
+
+def of_run(run_dir: Path, name: str | None = None) -> Content:
+    """What the model file of a run holds; its data are prepared again where their cache is gone."""
+    best = run_dir / "best.ckpt"
+    if not best.is_file():
+        raise UserError(f"{run_dir} has no best.ckpt; give the folder of a finished CycleAM run")
+    register()
+    cfg = runs.settings(run_dir)
+    if cfg.get("task") != "cycle_am":
+        raise UserError(f"{run_dir} is a run of {cfg.get('name')}; give the folder of a CycleAM run")
+    data = build_data(cfg)
+    runs.check_split(run_dir, data)
+    classifiers = find_classifiers(cfg, best)
+    gan = load_module(best, get_class(cfg.model._target_), **classifiers.networks())
+    explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
+    g_neg, g_pos = gan.explaining_generators
+    networks = {"classifier": explained.net, "judge": judge.net, "g_neg": g_neg, "g_pos": g_pos}
+    generator = {"kind": "UNetGenerator", "arguments": dict(gan.hparams["generator"])}
+    described = {
+        "classifier": _external(explained) if isinstance(explained, Custom) else _convnet(explained),
+        "judge": _convnet(judge),
+        "g_neg": generator,
+        "g_pos": generator,
+    }
+    task = Task(fov_mm=data.fov_mm)
+    model = Model(networks, task)
+    assessor = Assessor.fit(model, data.train_cases.window()[0], data.val_cases.window()[0])
+    facts = {
+        "name": name or f"{cfg.name} on {cfg.data_name}",
+        "task": task.facts(),
+        "networks": described,
+        "trust": assessor.facts(),
+        "metrics": _metrics(run_dir),
+        "patients": _patients(run_dir, cfg, data),
+        "data": {
+            "name": str(cfg.data_name),
+            "fingerprint": data.fingerprint,
+            "cases": {
+                "train": len(data.train_cases),
+                "val": len(data.val_cases),
+                "test": len(data.test_cases),
+            },
+        },
+        "versions": {package: importlib.metadata.version(package) for package in ("torch", "numpy")},
+    }
+    return Content(facts, _weights(networks, described), assessor.tensors(), card(facts))
+
+
+def _convnet(module: pl.LightningModule) -> dict[str, Any]:
+    return {"kind": "ConvNet", "arguments": dict(module.hparams["net"])}
+
+
+def _external(custom: Custom) -> dict[str, Any]:
+    """A network of the user's own is code, which no model file holds."""
+    return {"kind": "external", "arguments": {}}
+
+
+def _weights(networks: Mapping[str, nn.Module], described: Mapping[str, Any]) -> dict[str, Tensor]:
+    held = [name for name in networks if described[name]["kind"] != "external"]
+    return {f"{name}.{key}": value for name in held for key, value in networks[name].state_dict().items()}
+
+
+def _metrics(run_dir: Path) -> dict[str, Any]:
+    """Figures of the run's evaluation, where it was evaluated."""
+    for folder in (run_dir / "evaluation", run_dir):
+        if (folder / "metrics.json").is_file():
+            return read_metrics(folder / "metrics.json")
+    return {}
+
+
+def _patients(run_dir: Path, cfg: DictConfig, data: pl.LightningDataModule) -> dict[str, Any]:
+    """Whom the model saw: digests of ids, and the ids themselves where they are public."""
+    parts = [*data.train_cases.patient_id, *data.val_cases.patient_id]
+    public = sorted(set(map(str, parts))) if str(cfg.data_name).partition("_")[0] in PUBLIC else []
+    return {"seen": runs.split(run_dir).get("seen", []), "public": public}
