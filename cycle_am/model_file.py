@@ -1,6 +1,6 @@
 """The model file: weights as safetensors and everything else as JSON, in one ZIP. Reading one runs no code.
 
-    model.json           format, name, task, networks (kind and arguments), trust's thresholds, metrics, patients, versions
+    model.json           format, name, task, networks (kind, arguments), trust's limits, metrics, patients, versions
     weights.safetensors  `<network>.<parameter>`
     features.safetensors numbers that describe the training images' features (`cycle_am.trust`)
     card.md              the model card, for people
