@@ -33,7 +33,7 @@ def test_help_shows_examples_and_fits_a_terminal(name):
     done = run(f"{name}.py", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count(f"python {name}.py ") >= 3
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "--cfg job" in done.stdout
 
 
@@ -98,6 +98,16 @@ def test_a_misspelt_key_is_told_the_near_ones():
     done = run("train.py", "experiment=classifier", "trainer.max_epoch=3")
     assert done.returncode == 1
     assert "There is no trainer.max_epoch; did you mean max_epochs" in done.stderr
+
+
+def test_near_names_stand_once():
+    assert console.near("xyz", ["data", "model", "data"]) == "there are data, model"
+
+
+def test_a_value_with_a_comma_is_told_how_to_quote():
+    done = run("train.py", "experiment=classifier", "data.csv=a,b.csv")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("""'data.csv="a,b.csv"'""")
 
 
 def test_a_study_without_an_action_lists_them():
