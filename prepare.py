@@ -2,8 +2,8 @@
 
     python prepare.py data=phantom
     python prepare.py data=manifest data.csv=cases.csv
-    python prepare.py data=lidc data.dicom_root=FOLDER shard=3 shards=16 (1 of 16)
-    python prepare.py data=lidc data.dicom_root=FOLDER             (then the rest)
+    python prepare.py data=lidc data.dicom_root=FOLDER shard=3 shards=16
+    python prepare.py data=lidc data.dicom_root=FOLDER       (then the rest)
 
 Give the same data settings as for the training.
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def visible(text: str) -> str:
@@ -33,6 +35,8 @@ def loose_key(text: str) -> str:
 
 def is_in(ids: Iterable[str], others: Iterable[str]) -> np.ndarray:
     """(N,) bool: which of N ids may be among the others, in whatever spelling."""
+    import numpy as np  # every entry imports this module before it needs any array
+
     known = set(map(loose_key, others))
     return np.array([loose_key(one) in known for one in ids], dtype=bool)
 
