@@ -9,7 +9,9 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +27,10 @@ T = TypeVar("T")
 def start(main: Callable[[], None], name: str, text: str) -> None:
     """Run an entry point of Hydra's whose configuration is conf/NAME.yaml; `text`, its docstring, begins its --help."""
     tolerate_streams()
+    warnings.showwarning = in_one_line(warnings.showwarning)
     if asks_for_help(sys.argv[1:]):
-        print(overview(name, text, config_dir(sys.argv[1:])))
+        with suppress_broken_pipe():
+            print(overview(name, text, config_dir(sys.argv[1:])), flush=True)
         return
     from hydra._internal import utils as hydra  # what Hydra prints of an error cannot be set
 
@@ -40,6 +44,29 @@ def tolerate_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def in_one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """`warnings.showwarning` that says `warning: ...` of what is meant for users, without the line of code, and leaves
+    all others to `show`.
+    """
+
+    def shown(message: Warning, category: type[Warning], *place: Any, **options: Any) -> None:
+        if category is UserWarning and sys.stderr is not None:
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+        else:
+            show(message, category, *place, **options)
+
+    return shown
+
+
+@contextmanager
+def suppress_broken_pipe() -> Iterator[None]:
+    """Bear that who reads stdout has read enough (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:

@@ -338,7 +338,7 @@ def test_copies_in_two_parts_are_counted(recwarn):
     inner = slice(RIM, -RIM)
     for one, other in zip(train, test, strict=True):  # alike in the window, not in the rim
         cases.image[place[other], inner, inner] = cases.image[place[one], inner, inner]
-    ready(cases)
+    ready(cases).setup()  # a trainer does so again
     (message,) = said(recwarn, "pixel for pixel")
     assert "images of the test part that the train part holds too, pixel for pixel: 3 (as case" in message
     assert "\n" not in message

@@ -197,3 +197,18 @@ def test_hydras_own_options_work():
     assert "max_epochs: ${model.epochs}" in shown.stdout
     assert "== Flags ==" in run("train.py", "--hydra-help").stdout
     assert os.linesep in run("train.py", "experiment=classifier", "--info", "defaults").stdout
+
+
+def test_who_reads_the_help_may_stop_reading():
+    command = f"{shlex.quote(sys.executable)} train.py --help | head -1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, env=environment(), text=True)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_warnings_for_users_are_one_line(capsys):
+    left = []
+    show = console.in_one_line(lambda *given: left.append(given))
+    show(UserWarning("copies"), UserWarning, "base.py", 204)
+    show(DeprecationWarning("old"), DeprecationWarning, "torch.py", 1)
+    assert capsys.readouterr().err == "warning: copies\n"
+    assert [str(message) for message, *_ in left] == ["old"]
