@@ -2,12 +2,13 @@
 
     python evaluate.py experiment=classifier
     python evaluate.py experiment=cycle_am_small data=phantom
-    python evaluate.py experiment=cycle_am run=runs/cycle_am/phantom/2026-01-31_12-00-00
-    python evaluate.py experiment=cycle_am_small evaluation=aggregate  (newest multirun)
-    python evaluate.py evaluation=runs out_dir=results              (a page of all runs)
+    python evaluate.py experiment=cycle_am_small run=RUN_FOLDER out_dir=results
+    python evaluate.py experiment=cycle_am_small evaluation=compare
+    python evaluate.py experiment=cycle_am_small evaluation=aggregate  (a sweep)
+    python evaluate.py evaluation=runs                    (a page of all runs)
 
-Give the same data settings as for the training: a run is not evaluated on patients that it was
-trained on.
+Give the same data settings as for the training: a run is not evaluated on
+patients that it was trained on.
 """
 
 from __future__ import annotations

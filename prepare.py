@@ -1,9 +1,9 @@
-"""Prepare data before the first training, so that many runs share it; LIDC also in shares, one a job.
+"""Prepare data before the first training; LIDC also in shares, one a job.
 
     python prepare.py data=phantom
     python prepare.py data=manifest data.csv=cases.csv
-    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI shard=3 shards=16  (one of 16)
-    python prepare.py data=lidc data.dicom_root=/path/to/LIDC-IDRI                (then the rest)
+    python prepare.py data=lidc data.dicom_root=FOLDER shard=3 shards=16
+    python prepare.py data=lidc data.dicom_root=FOLDER       (then the rest)
 
 Give the same data settings as for the training.
 """

@@ -1,11 +1,12 @@
 """The double-blind reader study: who is asked, how, and what the answers say.
 
-python study.py action=create      draw cases, render every method's maps alike, seal the key
-python study.py action=serve       the readers' web page
-python study.py action=export      the answers so far, as a CSV with a checksum
-python study.py action=analyse     tables, tests and one HTML report; from ratings=FILE.csv too
-python study.py action=plan        how many readers and cases for a wanted effect
-python study.py action=simulate    synthetic readers, to rehearse a study from end to end
+python study.py action=create    draw cases, render all maps alike, seal the key
+python study.py action=serve     the readers' web page
+python study.py action=export    the answers so far, as a CSV with a checksum
+python study.py action=analyse   tables, tests and one HTML report; also of a
+                                 table of your own: study.analyse.ratings=FILE
+python study.py action=plan      how many readers and cases an effect needs
+python study.py action=simulate  synthetic readers, to rehearse a whole study
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Train a classifier or CycleAM.
 
-    python train.py experiment=classifier                           (first: the others explain it)
+    python train.py experiment=classifier     (first: the others explain it)
     python train.py experiment=cycle_am_small data=phantom seed=1
-    python train.py experiment=cycle_am ckpt_path=runs/cycle_am/phantom/2026-01-31_12-00-00 (resume)
-    python train.py -m experiment=classifier seed=0,1,2             (a sweep)
+    python train.py experiment=cycle_am_small ckpt_path=RUN_FOLDER   (resume)
+    python train.py -m experiment=classifier seed=0,1,2              (a sweep)
 
 All settings of an experiment: python train.py experiment=classifier --cfg job
 """

@@ -28,6 +28,7 @@ from networks import ConvNet
 from utils.console import tolerate_streams
 from utils.errors import UserError
 from utils.identity import is_in
+from utils.progress import steps
 
 AUGMENTATION = {"brightness": 0.02, "blur": 1.0, "noise": 0.02}
 BATCH, RATE, DECAY, SMOOTHING, SHIFT = 32, 2e-3, 1e-2, 0.05, 5
@@ -83,9 +84,9 @@ def fit(cases: Cases, epochs: int, seed: int) -> ConvNet:
     torch.manual_seed(seed)
     net = ConvNet().to(memory_format=torch.channels_last)
     samples = TrainingSamples(cases, SHIFT, build_augmentation(**AUGMENTATION), pairs=False, seed=seed)
-    steps = len(cases) // BATCH
+    count = len(cases) // BATCH  # of steps an epoch
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=epochs * count)
     weight = class_weights(cases.label)
     for epoch in steps(range(epochs), f"seed {seed}", unit="epochs"):
         for batch in batches(samples, epoch, seed):

@@ -167,6 +167,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         self.fov_mm, self.margin, self.cache_dir = float(fov_mm), margin, Path(cache_dir)
         self.shuffle_labels = shuffle_labels
         self._prepared: Cases | None = None
+        self._warned = False
 
     truth = ""  # what a mask is, where it is the known reason of the label and not an outline
 
@@ -201,11 +202,17 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         parts = self._limited(parts)
         self.train_cases, self.val_cases, self.test_cases = (self._prepared.select(part) for part in parts)
         self.cases = self._prepared.select(np.sort(np.concatenate(parts)))
-        warn_of_copies(self._parts())
-        warn_of_units(self.cases)
+        self._warn()
         if self.shuffle_labels:
             self.train_cases, self.val_cases = map(self._shuffled, (self.train_cases, self.val_cases))
         self._check_parts()
+
+    def _warn(self) -> None:
+        """Once: a trainer sets up again."""
+        if not self._warned:
+            warn_of_copies(self._parts())
+            warn_of_units(self.cases)
+        self._warned = True
 
     @property
     def class_weights(self) -> Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 from datamodules.contract import IMAGE_SIZE, LABEL_NAMES
 from utils.errors import UserError
+from utils.files import write_atomically
 
 CACHE_VERSION = 1  # raise it when the meaning of a stored field changes: older caches are then rebuilt
 
@@ -122,19 +122,8 @@ class Cases:
 
         A reader sees the old file or the whole new one, never a part.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.asarray(value) for name, value in _items(self).items() if value is not None}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Cases:
@@ -162,6 +151,18 @@ def prepared(cache_dir: str | Path, name: str, settings: dict[str, Any], build: 
     cases = build()
     cases.save(path)
     return cases
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write one .npz without pickled objects, whole or not at all."""
+    write_atomically(path, lambda temporary: _save(temporary, arrays))
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # given a path, numpy would change its ending
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())  # a cache outlives a machine that loses power
 
 
 def settings_digest(settings: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from datamodules.annotations import load_scans
 from datamodules.lesions import MIN_READERS, Lesion, find_lesions
 from utils.console import tolerate_streams
 from utils.errors import UserError
+from utils.files import write_atomically
 from utils.progress import steps
 
 PAPER = {"included": 772, "malignant": 348, "benign": 424}  # sec. 3.1
@@ -55,10 +55,7 @@ def write_cohort(out: Path, min_readers: int = MIN_READERS) -> pd.DataFrame:
     scans = steps(load_scans(), "clustering outlines", unit="scans")
     table = cohort_table(lesion for scan in scans for lesion in find_lesions(scan, min_readers))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-        table.to_csv(unfinished, index=False)
-        os.replace(unfinished, out)
+        write_atomically(out, lambda unfinished: table.to_csv(unfinished, index=False))
     except OSError as error:
         raise UserError(f"cannot write {out} ({error.strerror}); give another path") from error
     return table

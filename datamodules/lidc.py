@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from datamodules.dicom import find_folders, index_series
 from datamodules.lesions import MIN_READERS, Lesion, load_lesions
 from datamodules.lidc_pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
 from utils.errors import UserError
+from utils.files import write_atomically
 
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
 SKIP_COLUMNS = ["lesion_id", "reason", "detail"]
@@ -117,9 +117,7 @@ class LIDCDataModule(NoduleDataModule):
     def _report(self, skipped: pd.DataFrame) -> None:
         """Write skipped.csv and say in plain words what is missing."""
         path = self.piece_folder / "skipped.csv"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        skipped.to_csv(unfinished, index=False)
-        os.replace(unfinished, path)
+        write_atomically(path, lambda unfinished: skipped.to_csv(unfinished, index=False))
         print(describe_skipped(skipped, path))
 
     def _cases(self, lesions: dict[str, Lesion], pieces: list[Piece]) -> Cases:

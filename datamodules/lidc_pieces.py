@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.cases import write_arrays
 from datamodules.dicom import Header, SliceError, choose_slice, read_headers, read_slice
 from datamodules.lesions import Lesion, interpolation, lesion_mask
 from utils.errors import UserError
@@ -64,14 +65,7 @@ class Piece:
 
     def save(self, path: Path) -> None:
         """Write one .npz without pickled objects; a reader never sees a part of it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with unfinished.open("wb") as file:
-                np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_arrays(path, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Piece | None:

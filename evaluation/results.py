@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.bootstrap import Figure
+from utils.files import write_atomically
 
 
 def prefixed(prefix: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -19,11 +19,7 @@ def prefixed(prefix: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file under another name and move it into place, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(part, path)
-    return path
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Figure]) -> Path:
@@ -56,12 +52,12 @@ def write_maps(path: Path, case_id: np.ndarray, **maps: np.ndarray) -> Path:
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     """Write arrays, compressed, under another name and move the file into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
+    return write_atomically(path, lambda part: _save(part, arrays))
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as stream:  # given a path, numpy would change its ending
         np.savez_compressed(stream, **arrays)
-    os.replace(part, path)
-    return path
 
 
 def _plain(figure: Figure) -> dict:

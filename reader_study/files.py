@@ -57,7 +57,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader: the variant of the questionnaire, and item ids in his order, question (lesion) after question."""
+    """One reader: the variant of the questionnaire, and item ids in their order, question (lesion) after question."""
 
     variant: str
     questions: list[list[str]]

@@ -6,9 +6,6 @@ A rating that was asked for and not given is NaN in the array and named in `Rati
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +15,16 @@ import pandas as pd
 
 from reader_study import paper
 from reader_study.files import Key, Study, unseal
-from utils import identity
 from utils.errors import UserError
+from utils.identity import check_spellings, visible
+from utils.tables import read_table
 
 ITEM = ["reader", "case", "method", "criterion", "repeat"]
 NEEDED = ["reader", "case", "method", "criterion", "rating"]
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "benign": 0, "malignant": 1}
 TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", "nan", "none", ""}
 IDS = ["reader", "case", "method", "criterion", "variant"]
+OTHERS = ["rating", "label", "repeat", "simulated"]
 NOTHING = {
     "",
     "na",
@@ -160,12 +159,13 @@ def from_csv(
     if not file.is_file():
         raise UserError(f"there is no {file}; give an existing CSV: study.analyse.ratings=FILE.csv")
     chosen = None if criteria is None else [_tidy(name) for name in criteria]
-    table = _long(_read(file), file, chosen)
+    table = _long(_read(file, chosen or list(paper.CRITERIA)), file, chosen)
     absent = [name for name in NEEDED if name not in table]
     if absent:
         raise UserError(f"{file} has no column {absent[0]}; needed: {', '.join(NEEDED)}")
     table = table.apply(lambda column: column.map(_tidy if column.name in IDS else _value))
-    _refuse_spellings(table, file)
+    for name in (one for one in IDS if one in table):
+        check_spellings(table[name].dropna().unique(), f"{file}: {name}")
     _refuse_unknown(chosen or [], table["criterion"].dropna().unique(), file)
     return assemble(
         table,
@@ -234,49 +234,23 @@ def assemble(
     )
 
 
-def _read(file: Path) -> pd.DataFrame:
-    """The cells of a CSV as text; separated by what its first line is separated by: comma, semicolon or tab."""
+def _read(file: Path, criteria: Sequence[str]) -> pd.DataFrame:
+    """The cells of a CSV as text. Raises UserError where it is no table, or holds a column twice."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True) if any(row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as CSV ({error})") from error
-    if not rows:
-        raise UserError(f"{file} cannot be read as CSV (it is empty)")
-    header = [_tidy(name) or "" for name in rows[0]]
-    double = [name for name in header if name and header.count(name) > 1]
-    if double:
-        raise UserError(f"{file} has two columns {double[0]}; remove or rename one")
-    wrong = [n for n, row in enumerate(rows[1:], 1) if len(row) != len(header)]
-    if wrong:
-        raise UserError(
-            f"row {wrong[0]} of {file} has {len(rows[wrong[0]])} cells and the header {len(header)}; put cells with "
-            "a separator inside into quotation marks"
-        )
-    return pd.DataFrame(rows[1:], columns=header)
+        lines = read_table(file, [*IDS, *OTHERS, *criteria], IDS)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); mend it") from error
+    return pd.DataFrame([line.cells for line in lines])
 
 
 def _tidy(text: str | None) -> str | None:
     """An id without what the eye does not see; None where nothing is left."""
-    return (unicodedata.normalize("NFC", text).strip() or None) if isinstance(text, str) else None
+    return (visible(text) or None) if isinstance(text, str) else None
 
 
 def _value(text: str | None) -> str | None:
     """A cell that is no id, None where it says that there is no value."""
     return None if text is None or text.strip().lower() in NOTHING else text.strip()
-
-
-def _refuse_spellings(table: pd.DataFrame, file: Path) -> None:
-    """Raise UserError for two ids that are one but for case, or as numbers."""
-    for name in (one for one in IDS if one in table):
-        seen: dict[str, str] = {}
-        for one in table[name].dropna().unique():
-            other = seen.setdefault(identity.key(one), one)
-            if other != one:
-                raise UserError(
-                    f"{file} has {name} '{other}' and '{one}', one id in two spellings; use one of them"
-                )
 
 
 def _refuse_unknown(criteria: Iterable[str], found: Sequence[str], file: Path) -> None:

@@ -49,7 +49,7 @@ def answer(
 
 
 def _rows(study: Study, name: str, given: np.ndarray) -> pd.DataFrame:
-    """One reader's complete answers: ratings (items, criteria), in his order."""
+    """One reader's complete answers: ratings (items, criteria), in their order."""
     order = study.readers[name].order()
     start = datetime.fromisoformat(study.created)
     times = [(start + timedelta(seconds=SECONDS_PER_ITEM * n)).isoformat() for n in range(1, len(order) + 1)]

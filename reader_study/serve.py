@@ -101,7 +101,7 @@ def revoke(file: Path, study: Study, store: Store, reader: str) -> None:
 
 
 def renew(file: Path, study: Study, store: Store, reader: str) -> str:
-    """Take a reader's link away and give him another; returns the new token, which is stored nowhere."""
+    """Take a reader's link away and give them another; returns the new token, which is stored nowhere."""
     token = secrets.token_urlsafe(32)
     _write_access(file, study, reader, hashed(token))
     store.admit(read_access(file, study))

@@ -1,7 +1,7 @@
 """The readers' web page: what is served to whom. It knows the public part of a study and the database, nothing else.
 
-What a reader can fetch: the texts, the programs and styles in `static/`, the pages of his own items up to the first
-that he has not rated, and their pictures. The order to come, other readers, methods and variants are nowhere.
+What a reader can fetch: the texts, the programs and styles in `static/`, the pages of their own items up to the first
+that they have not rated, and their pictures. The order to come, other readers, methods and variants are nowhere.
 
 The cookie says who asks, and a browser has one for all its tabs; so a page says whose it is (`Site.whose`), and what it
 sends is taken in nobody else's name.
@@ -155,7 +155,7 @@ class Site:
         )
 
     def farewell(self, request: Request, login: Login, title: str, text: str) -> Response:
-        """A last word to a reader; his session ends, so that nobody after him at this screen goes on in his name."""
+        """A last word to a reader; the session ends, so that nobody after them at this screen goes on in their name."""
         self.store.log_out(request.cookies[self.cookie])
         response = self.page(request, "message", login, title=title, paragraphs=[text])
         response.delete_cookie(self.cookie, path=self.root or "/")
@@ -522,7 +522,7 @@ def answer(body: Body, site: SiteOf, login: ConsentedLogin) -> Response:
 
 
 def _check_answer(site: Site, login: Login, given: Answer) -> None:
-    """Refuse an answer to what the reader cannot have before him, or off the scale."""
+    """Refuse an answer to what the reader cannot have before them, or off the scale."""
     study, sheet = site.study, site.sheet(login.reader)
     reached = given.item in sheet.order[: sheet.reach()] and given.criterion in study.criteria
     if not reached or not study.low <= given.rating <= study.high:

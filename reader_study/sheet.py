@@ -1,4 +1,4 @@
-"""One reader's questionnaire as it stands: what is answered, what is missing, how far he may turn the pages."""
+"""One reader's questionnaire as it stands: what is answered, what is missing, how far they may turn the pages."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class Store:
             connection.execute(SESSIONS.delete().where(SESSIONS.c.session == hashed(session)))
 
     def choose_language(self, reader: str, language: str) -> None:
-        """Keep a reader's language, for all his devices."""
+        """Keep a reader's language, for all their devices."""
         with self._change() as connection:
             connection.execute(READERS.update().where(READERS.c.reader == reader).values(language=language))
 
@@ -239,7 +239,7 @@ class Store:
         """Save one answer; when this returns, it is on the disk.
 
         Args:
-            seen: revision of the answer that the sender has before him, 0 for none.
+            seen: revision of the answer that the sender has before them, 0 for none.
             request: id of this request, the same when it is sent again.
             shown: what was before the reader, as JSON; "" where it is not known.
 
@@ -297,7 +297,7 @@ class Store:
             return [dict(row) for row in connection.execute(query.order_by(LOG.c.line)).mappings()]
 
     def progress(self) -> dict[str, Progress]:
-        """Reader -> how far he is; without a single rating."""
+        """Reader -> how far they are; without a single rating."""
         count = select(ANSWERS.c.reader, func.count().label("answered")).group_by(ANSWERS.c.reader).subquery()
         query = select(READERS, count.c.answered).outerjoin(count, READERS.c.reader == count.c.reader)
         with self.engine.connect() as connection:

@@ -63,7 +63,7 @@ def visit(study: Study, url: str, token: str, rows: pd.DataFrame) -> None:
 
 
 def _shown(item: Item) -> dict[str, Any]:
-    """What a synthetic reader has before him: nothing on a screen."""
+    """What a synthetic reader has before them: nothing on a screen."""
     return {"original": item.original, "overlay": item.overlay} | dict.fromkeys(VIEW, 0)
 
 

@@ -81,6 +81,11 @@ def test_loggers_and_debug_modes_compose(logger, debug, tmp_path):
     check_config(composed(["experiment=classifier", f"logger={logger}", f"debug={debug}"], tmp_path))
 
 
+def test_a_few_batches_of_a_small_set_train(tmp_path):
+    cfg = composed([*TINY_CLASSIFIER, "debug=limit", "trainer.max_epochs=1"], tmp_path)
+    assert Path(train(cfg)["best"]).is_file()
+
+
 def test_classifier_fast_dev_run(tmp_path):
     result = train(composed([*TINY_CLASSIFIER, "debug=fdr"], tmp_path))
     assert result["best"] is None

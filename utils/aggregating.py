@@ -124,9 +124,10 @@ def newest_multirun(cfg: DictConfig) -> Path:
     home = Path(cfg.paths.runs) / cfg.name / cfg.data_name / runs.MULTIRUN
     found = [folder for folder in home.glob("*") if any(map(runs.finished, runs.members(folder)))]
     if not found:
+        names = ",".join(dict.fromkeys(["classifier", cfg.name]))  # a CycleAM needs its own
         raise UserError(
-            f"no finished multirun in {home}; run `python train.py -m experiment=classifier,{cfg.name} seed=0,1,2` "
-            "with your data settings, or give runs=[FOLDER,...]"
+            f"no finished multirun in {home}; run `python train.py -m experiment={names} seed=0,1,2` with your data "
+            "settings, or give runs=[FOLDER,...]"
         )
     return max(found, key=lambda folder: max(map(_finished_at, runs.members(folder))))
 

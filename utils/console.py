@@ -9,7 +9,9 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,15 +20,17 @@ SETTINGS = """Any setting:            key.of.it=value; see them all with --cfg j
 Special characters:     'key="a=b, c.csv"', quoted for the shell and for Hydra
 More of your own:       --config-dir FOLDER, laid out as conf/
 Hydra's own options:    --hydra-help"""
-WIDTH = 96  # of what is wrapped
+WIDTH = 80  # of what is wrapped
 T = TypeVar("T")
 
 
 def start(main: Callable[[], None], name: str, text: str) -> None:
     """Run an entry point of Hydra's whose configuration is conf/NAME.yaml; `text`, its docstring, begins its --help."""
     tolerate_streams()
+    warnings.showwarning = in_one_line(warnings.showwarning)
     if asks_for_help(sys.argv[1:]):
-        print(overview(name, text, config_dir(sys.argv[1:])))
+        with suppress_broken_pipe():
+            print(overview(name, text, config_dir(sys.argv[1:])), flush=True)
         return
     from hydra._internal import utils as hydra  # what Hydra prints of an error cannot be set
 
@@ -40,6 +44,29 @@ def tolerate_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def in_one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """`warnings.showwarning` that says `warning: ...` of what is meant for users, without the line of code, and leaves
+    all others to `show`.
+    """
+
+    def shown(message: Warning, category: type[Warning], *place: Any, **options: Any) -> None:
+        if category is UserWarning and sys.stderr is not None:
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+        else:
+            show(message, category, *place, **options)
+
+    return shown
+
+
+@contextmanager
+def suppress_broken_pipe() -> Iterator[None]:
+    """Bear that who reads stdout has read enough (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
@@ -62,7 +89,7 @@ def overview(name: str, text: str, more: Path | None = None) -> str:
 
 def experiments(folders: Sequence[Path] = (CONF,)) -> str:
     """A line for each experiment: its name, and what the head of its file says."""
-    return "\n".join(f"  {name:<16}{_head(file)}" for name, file in options("experiment", folders).items())
+    return "\n".join(_entry(name, _head(file)) for name, file in options("experiment", folders).items())
 
 
 def groups(name: str) -> dict[str, str | None]:
@@ -85,7 +112,11 @@ def row(group: str, names: Iterable[str], default: str | None) -> str:
     names = [f"{name}*" if name == default else name for name in names]
     if len(names) < 2 or group in ("experiment", "hydra"):
         return ""
-    return textwrap.fill(", ".join(names), WIDTH, initial_indent=f"  {group:<16}", subsequent_indent=" " * 18)
+    return _entry(group, ", ".join(names))
+
+
+def _entry(name: str, text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=f"  {name:<16}", subsequent_indent=" " * 18)
 
 
 def _head(file: Path) -> str:
@@ -132,6 +163,8 @@ def words(error: Any) -> str:
         group = absent[1]
         listed = experiments() if group == "experiment" else "  " + ", ".join(options(group, [CONF]))
         return f"which {group}? Give {group}=NAME, one of\n{listed}\n--help says more"
+    if ambiguous := re.match(r"Ambiguous value for argument '(.*)'\n", str(error)):
+        return f"{ambiguous[1]}: several values are given with -m (--multirun) only\n{quoting(ambiguous[1])}"
     said = str(error).partition("\nConfig search path")[0].strip()
     return "\n".join(filter(None, [said, _misspelt(error.__cause__)]))
 
@@ -149,7 +182,7 @@ def _misspelt(cause: Any) -> str:
 
 def near(name: str, names: Iterable[str]) -> str:
     """`did you mean ...`, or all names where none is near."""
-    names = sorted(names)
+    names = sorted(set(names))
     close = difflib.get_close_matches(name, names, n=4)
     return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
 

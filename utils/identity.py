@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
 
-WHOLE = re.compile(r"0*([0-9]+)(\.0*)?")
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def key(text: str) -> str:
-    """What all spellings of one id have in common: NFC, without outer blanks and case; `0001`, `1` and `1.0` are `1`.
-
-    Only zeros go: `1.10` stays another id than `1.1`, and an empty id stays empty.
-    """
-    text = _nfc(_nfc(text).strip().casefold())  # casefold can take composed characters apart
-    whole = WHOLE.fullmatch(text)
-    return whole[1] if whole else text
+def visible(text: str) -> str:
+    """A text without what nobody sees: outer blanks, signs of no width, how accents are composed (NFC)."""
+    text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+    return _nfc(text).strip()
 
 
 def _nfc(text: str) -> str:
@@ -28,10 +24,10 @@ def _nfc(text: str) -> str:
 
 
 def loose_key(text: str) -> str:
-    """What ids share that may mean the same patient, as tables of two programs write it: beyond `key`, `P01` is `P1`,
-    12.10 is 12.1, and the number of blanks within does not count.
+    """What ids share that may mean one person or thing, as tables of two programs write it: case and the number of
+    blanks do not count; `0001`, `1` and `1.0` are `1`, `P01` is `P1`, 12.10 is 12.1. An empty id stays empty.
     """
-    plain = " ".join(key(text).split())
+    plain = " ".join(_nfc(visible(text).casefold()).split())  # casefold can take composed characters apart
     if re.fullmatch(r"[0-9]+\.[0-9]*", plain):
         plain = plain.rstrip("0").rstrip(".")
     return re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
@@ -39,6 +35,8 @@ def loose_key(text: str) -> str:
 
 def is_in(ids: Iterable[str], others: Iterable[str]) -> np.ndarray:
     """(N,) bool: which of N ids may be among the others, in whatever spelling."""
+    import numpy as np  # every entry imports this module before it needs any array
+
     known = set(map(loose_key, others))
     return np.array([loose_key(one) in known for one in ids], dtype=bool)
 
@@ -53,7 +51,7 @@ def check_spellings(ids: Iterable[str], what: str, places: Iterable[str] | None 
     for one, place in zip(ids, places or [""] * len(ids), strict=True):
         first, where = seen.setdefault(loose_key(one), (one, place))
         if first != one:
-            spell = ascii if _nfc(first) == _nfc(one) else repr  # else nobody could see the difference
+            spell = ascii if visible(first) == visible(one) else repr  # else nobody could see the difference
             raise UserError(
                 f"{what} {spell(first)}{where and f' ({where})'} and {spell(one)}{place and f' ({place})'} differ in "
                 "spelling only; write them alike if they mean the same, else choose names that differ in more"

@@ -1,4 +1,4 @@
-"""Tables of cases as people and spreadsheets save them: read right, or refused in one line."""
+"""Tables as people and spreadsheets save them: read right, or refused in one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_table(path: Path, columns: Sequence[str], texts: Sequence[str] = ()) ->
         raise UserError(f"{_no_table(path)} (it is empty); mend it")
     header = _names(path, filled[0][1], columns)
     if len(filled) == 1:
-        raise UserError(f"the table {path} has no rows; add one per case")
+        raise UserError(f"the table {path} has no rows; fill it in")
     lines = [Line(number, _cells(path, number, cells, header)) for number, cells in filled[1:]]
     return lines if separator == "," else [_decimal_points(line, texts) for line in lines]
 

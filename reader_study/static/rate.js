@@ -88,7 +88,7 @@ function step(scale, direction) {
   chosen(scale)?.focus();
 }
 
-// A page is left when all is saved. Who leaves a scale open is shown it first; the second time he may go on, unless
+// A page is left when all is saved. Who leaves a scale open is shown it first; the second time they may go on, unless
 // nothing is rated: the next item is shown to those who have begun this one.
 async function turn(address, forward) {
   const open = scales.filter(isOpen);

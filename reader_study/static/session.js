@@ -10,7 +10,7 @@ if (own && (document.body.dataset.target || !sessionStorage.getItem(tab))) sessi
 const foreign = own !== undefined && sessionStorage.getItem(tab) !== own;
 if (foreign) disown();
 
-// Another reader's link was opened in this browser: nothing goes out from here in his name.
+// Another reader's link was opened in this browser: nothing goes out from here in their name.
 function disown() {
   document.body.classList.add("disowned");
   document.getElementById("foreign").hidden = false;
@@ -37,7 +37,7 @@ export function recall(name) {
   return JSON.parse(sessionStorage.getItem(`${name}/${own}`));
 }
 
-// Answers as they are sent, oldest first: a reload finds them again, and so does who opens his link again.
+// Answers as they are sent, oldest first: a reload finds them again, and so does who opens their link again.
 export function kept() {
   return recall("unsent") ?? [];
 }

@@ -1,5 +1,6 @@
 """NoduleDataModule: parts, batches of the contract, samples that depend on (seed, epoch, index) only."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -338,10 +339,13 @@ def test_copies_in_two_parts_are_counted(recwarn):
     inner = slice(RIM, -RIM)
     for one, other in zip(train, test, strict=True):  # alike in the window, not in the rim
         cases.image[place[other], inner, inner] = cases.image[place[one], inner, inner]
-    ready(cases)
+    data = ready(cases)
     (message,) = said(recwarn, "pixel for pixel")
     assert "images of the test part that the train part holds too, pixel for pixel: 3 (as case" in message
     assert "\n" not in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.setup()  # as a trainer does: it is not said again
 
 
 def test_windows_without_contrast_are_counted(recwarn):

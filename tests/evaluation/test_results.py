@@ -1,6 +1,8 @@
 """Files that evaluation writes."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -37,3 +39,15 @@ def test_cases_and_maps(tmp_path):
 
 def test_prefixed():
     assert list(prefixed("transfer/explained", {"x": undefined()})) == ["transfer/explained/x"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(stream, **_):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_maps(tmp_path / "relevance.npz", np.array(["a"]), lrp=np.zeros((1, 2, 2)))
+    assert raised.value.filename == str(tmp_path / "relevance.npz")
+    assert not list(tmp_path.iterdir())

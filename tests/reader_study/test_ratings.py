@@ -126,7 +126,7 @@ def test_chosen_criteria_and_words_for_labels(tmp_path):
         (lambda t: t.assign(case=t["case"].where(t.index != 2)), "row 3 has no case"),
         (lambda t: t[t["reader"] == "r1"], "1 of the needed two or more readers"),
         (lambda t: t[t["method"] == "lrp"], "1 of the needed two or more methods"),
-        (lambda t: t.iloc[:0], "0 of the needed"),
+        (lambda t: t.iloc[:0], "has no rows"),
     ],
 )
 def test_what_cannot_be_right_is_refused(tmp_path, change, message):
@@ -140,7 +140,7 @@ def test_blanks_and_composition_make_no_other_id(tmp_path, column):
     if column != "criterion" and column != "method":  # whose names are the paper's
         table[column] = "é" + table[column]
     expected = from_csv(written(tmp_path, table))
-    other = table[column].str.replace("é", "e\u0301") + " "
+    other = table[column].str.replace("é", "e\u0301") + "\u200b "
     mixed = table.assign(**{column: table[column].where(table.index % 2 == 0, other)})
     found = from_csv(written(tmp_path, mixed.rename(columns={column: f" {column}"})))
     np.testing.assert_array_equal(found.scores, expected.scores)
@@ -155,6 +155,7 @@ def test_blanks_and_composition_make_no_other_id(tmp_path, column):
         ("reader", "r2", "R2"),
         ("reader", "1", "1.0"),
         ("reader", "1", "01"),
+        ("reader", "r2", "r02"),
         ("case", "case2", "Case2"),
         ("method", "lrp", "LRP"),
         ("criterion", "image_quality", "Image_Quality"),
@@ -167,16 +168,28 @@ def test_one_id_in_two_spellings_is_refused(tmp_path, column, one, other):
     some = (table[column] == one) & (table.index % 2 == 0)
     assert some.any()
     table.loc[some, column] = other
-    with pytest.raises(UserError, match=f"{column} '.*' and '.*', one id in two spellings") as raised:
+    with pytest.raises(UserError, match=f"{column} '.*' and '.*' differ in spelling only") as raised:
         from_csv(written(tmp_path, table))
     assert f"'{one}'" in str(raised.value)
     assert f"'{other}'" in str(raised.value)
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-8")])
-def test_separators_of_other_programs(tmp_path, separator, encoding):
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-8"), ("\t", "utf-16"), (",", "utf-8")]
+)
+def test_tables_of_other_programs(tmp_path, separator, encoding):
     file = tmp_path / "ratings.csv"
-    trial_table(SCORES).to_csv(file, index=False, sep=separator, encoding=encoding)
+    table = trial_table(SCORES).rename(columns={"reader": "Reader", "rating": " RATING"})
+    table.to_csv(file, index=False, sep=separator, encoding=encoding)
+    assert from_csv(file).scores.tolist() == SCORES.tolist()
+
+
+def test_decimal_commas_beside_semicolons(tmp_path):
+    file = tmp_path / "ratings.csv"
+    table = trial_table(SCORES)
+    table.assign(rating=[f"{rating:.1f}".replace(".", ",") for rating in table["rating"]]).to_csv(
+        file, index=False, sep=";"
+    )
     assert from_csv(file).scores.tolist() == SCORES.tolist()
 
 
@@ -193,9 +206,9 @@ def test_a_reader_whose_initials_say_nothing(tmp_path):
     [
         (
             "reader,case,method,criterion,rating\nr1,c1,lrp,good,1,2\n",
-            "row 1 of .* has 6 cells and the header 5",
+            "line 2 has 6 cells, the header 5",
         ),
-        ("reader,case,method,criterion,rating\nr1,c1,lrp,good\n", "row 1 of .* has 4 cells and the header 5"),
+        ("reader,case,method,criterion,rating\nr1,c1,lrp,good\n", "line 2 has 4 cells, the header 5"),
         ("reader,case,method,criterion,rating,rating\nr1,c1,lrp,good,1,2\n", "two columns rating"),
     ],
 )
@@ -220,7 +233,7 @@ def test_a_file_that_is_absent_or_empty(tmp_path):
     with pytest.raises(UserError, match="give an existing CSV"):
         from_csv(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(UserError, match="cannot be read as CSV"):
+    with pytest.raises(UserError, match="is no CSV table"):
         from_csv(tmp_path / "empty.csv")
 
 

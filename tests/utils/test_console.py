@@ -33,7 +33,7 @@ def test_help_shows_examples_and_fits_a_terminal(name):
     done = run(f"{name}.py", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count(f"python {name}.py ") >= 3
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "--cfg job" in done.stdout
 
 
@@ -98,6 +98,16 @@ def test_a_misspelt_key_is_told_the_near_ones():
     done = run("train.py", "experiment=classifier", "trainer.max_epoch=3")
     assert done.returncode == 1
     assert "There is no trainer.max_epoch; did you mean max_epochs" in done.stderr
+
+
+def test_near_names_stand_once():
+    assert console.near("xyz", ["data", "model", "data"]) == "there are data, model"
+
+
+def test_a_value_with_a_comma_is_told_how_to_quote():
+    done = run("train.py", "experiment=classifier", "data.csv=a,b.csv")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("""'data.csv="a,b.csv"'""")
 
 
 def test_a_study_without_an_action_lists_them():
@@ -187,3 +197,18 @@ def test_hydras_own_options_work():
     assert "max_epochs: ${model.epochs}" in shown.stdout
     assert "== Flags ==" in run("train.py", "--hydra-help").stdout
     assert os.linesep in run("train.py", "experiment=classifier", "--info", "defaults").stdout
+
+
+def test_who_reads_the_help_may_stop_reading():
+    command = f"{shlex.quote(sys.executable)} train.py --help | head -1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, env=environment(), text=True)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_warnings_for_users_are_one_line(capsys):
+    left = []
+    show = console.in_one_line(lambda *given: left.append(given))
+    show(UserWarning("copies"), UserWarning, "base.py", 204)
+    show(DeprecationWarning("old"), DeprecationWarning, "torch.py", 1)
+    assert capsys.readouterr().err == "warning: copies\n"
+    assert [str(message) for message, *_ in left] == ["old"]
