@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 
 from cycle_am.cli import main
+from utils.console import tolerate_streams
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main(["explain", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ship`: makes what the package brings along, the model `phantom` and a handful of its test cases.
+"""`python -m benchmarks.ship`: makes what the package brings along: the model `phantom` and a few test cases.
 
 Trains and evaluates as `make run` does (finished steps are not repeated), then packs the run. The cases are drawn at
 random among the phantom's test cases, one a patient, whatever the model says of them.

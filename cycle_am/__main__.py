@@ -3,6 +3,8 @@
 import sys
 
 from cycle_am.cli import main
+from utils.console import tolerate_streams
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -139,7 +138,8 @@ STATUS = """DIR gets a folder per lesion, index.html and summary.csv; lesions ar
 names may hold names of persons. The same command goes on where it was stopped: what is there already, by the same
 model, of the same image and with the same settings, is not made again.
 
-exit status: 0 all were explained; 3 some were not, summary.csv says which and why; 1 none was, or the command is wrong"""
+exit status: 0 all were explained; 3 some were not, summary.csv says which and why; 1 none was, or the command
+is wrong"""
 
 
 def _demo_options(commands: Any) -> None:
@@ -265,4 +265,5 @@ def _part(name: str) -> ModuleType:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     sys.exit(main())

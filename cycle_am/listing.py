@@ -18,7 +18,7 @@ def found(here: Path = Path()) -> list[dict[str, str]]:
     """Shipped models, model files in a folder, and the newest finished CycleAM runs below its `runs`: what to give as
     --model, and what it is.
     """
-    files = {name: path for name, path in loading.models().items()}
+    files = loading.models()
     files |= {str(path): path for path in sorted(here.glob(f"*{model_file.SUFFIX}"))}
     listed = [{"model": name, "path": str(path), "what": _what(path)} for name, path in files.items()]
     runs = sorted(path.parents[1] for path in here.glob("runs/**/latest/.hydra/config.yaml"))
