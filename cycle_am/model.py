@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +17,9 @@ from cycle_am.task import Task
 from cycle_am.trust import Assessor
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from cycle_am.sources import Failure, Window
 
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
@@ -73,17 +79,45 @@ class Model:
         return Changed(self.networks["g_neg"](x), self.networks["g_pos"](x))
 
     def explain(
-        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH
+        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH, **where: Any
     ) -> Explanation:
-        """Explain images in memory.
+        """Explain images in memory, or in files.
 
         images: array or tensor (H, W), (N, H, W) or (N, 1, H, W): windows of the task's size in [0, 1], or with
         `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
-        Raises UserError where they are neither.
+        Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
+        lidc, series; lesions of which there is no window are told in a warning each.
+        Raises UserError where they are neither, or no window of a source can be had.
         """
+        if isinstance(images, str | PurePath):
+            return self._explain_source(images, trust, batch, {"spacing": spacing, **where})
+        if where:
+            raise UserError(
+                f"{', '.join(where)} say where in a file; arrays are windows, or planes with spacing"
+            )
         x = self.windows(images, spacing)
         parts = [self._explain(part, trust) for part in x.split(batch)]
         return _joined(parts, self, ())
+
+    def _explain_source(
+        self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
+    ) -> Explanation:
+        from cycle_am.sources import Failure, read
+
+        found = list(read(source, self.task, **where))
+        failures = [one for one in found if isinstance(one, Failure)]
+        if len(failures) == len(found):
+            raise UserError(_told(failures[0]) if failures else "the source holds no lesion")
+        for one in failures:
+            warnings.warn(_told(one), stacklevel=3)
+        return self.explain_windows([one for one in found if not isinstance(one, Failure)], trust, batch)
+
+    def explain_windows(
+        self, windows: Sequence[Window], trust: bool = True, batch: int = BATCH
+    ) -> Explanation:
+        """Explain windows of `cycle_am.sources.read`, at least one; the explanation has their places."""
+        explanation = self.explain(np.stack([one.image for one in windows]), trust=trust, batch=batch)
+        return replace(explanation, place=tuple(one.place for one in windows))
 
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
         """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
@@ -166,6 +200,10 @@ class Model:
             if len(flipped):
                 found[i] = _crossing(p, int(flipped[0]))
         return found
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.name}: {failure.reason}"
 
 
 def _crossing(p: np.ndarray, first: int) -> float:
