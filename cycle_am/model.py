@@ -25,6 +25,7 @@ KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
 BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
 POSITIONS = np.linspace(0, 1, 33, dtype=np.float32)  # of the dial, each way
+HALVINGS = 12  # of the step of the dial in which the answer flips
 
 
 class Changed(NamedTuple):
@@ -180,39 +181,42 @@ class Model:
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
 
-    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
-        """(N, T) p along the dial, by the explained classifier."""
-        with torch.inference_mode():
-            parts = [
-                self.probability(torch.from_numpy(one.dial(positions)[0])[:, None]).numpy()
-                for one in explanation
-            ]
-        return np.stack(parts)
+    @torch.inference_mode()
+    def dial_probabilities(
+        self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
+    ) -> np.ndarray:
+        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
+        count, steps = len(explanation), np.shape(positions)[-1]
+        rows = np.broadcast_to(positions, (count, steps))
+        at_once = max(1, BATCH // steps)
+        found = np.empty((count, steps), np.float32)
+        for start in range(0, count, at_once):
+            part = slice(start, start + at_once)
+            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
+            parts = [self.probability(some, by) for some in images.split(BATCH)]
+            found[part] = torch.cat(parts).view(-1, steps).numpy()
+        return found
 
     def distance(self, explanation: Explanation) -> np.ndarray:
-        """(N,) as `Explanation.distance`."""
-        start = explanation.explained.x >= 0.5
-        positions = np.where(start[:, None], -POSITIONS, POSITIONS)
-        found = np.full(len(explanation), np.nan, np.float32)
-        for i, one in enumerate(explanation):
-            p = self.dial_probabilities(one, positions[i])[0]
-            flipped = np.flatnonzero((p >= 0.5) != start[i])
-            if len(flipped):
-                found[i] = _crossing(p, int(flipped[0]))
-        return found
+        """(N,) as `Explanation.distance`, to 1e-5: the first flip on a grid, then halved."""
+        malignant = explanation.explained.x >= 0.5
+        side = np.where(malignant, -1, 1).astype(np.float32)[:, None]
+
+        def flipped(steps: np.ndarray) -> np.ndarray:
+            return (self.dial_probabilities(explanation, side * steps) >= 0.5) != malignant[:, None]
+
+        answers = flipped(POSITIONS[None])
+        first = answers.argmax(1)
+        below, above = POSITIONS[np.maximum(first - 1, 0)], POSITIONS[first]
+        for _ in range(HALVINGS):
+            middle = (below + above) / 2
+            beyond = flipped(middle[:, None])[:, 0]
+            below, above = np.where(beyond, below, middle), np.where(beyond, middle, above)
+        return np.where(answers.any(1), above, np.nan).astype(np.float32)
 
 
 def _told(failure: Failure) -> str:
     return f"{failure.name}: {failure.reason}"
-
-
-def _crossing(p: np.ndarray, first: int) -> float:
-    """|position| at which p crosses .5, linear between the two steps around it."""
-    if first == 0:
-        return 0.0
-    before, after = p[first - 1], p[first]
-    share = (0.5 - before) / (after - before)
-    return float(POSITIONS[first - 1] + share * (POSITIONS[first] - POSITIONS[first - 1]))
 
 
 def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:
