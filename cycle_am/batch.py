@@ -10,30 +10,34 @@ import csv
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cycle_am.explanation import Explanation
 from cycle_am.model import BATCH, Model
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_atomically, write_folder
 from utils.progress import steps
+
+if TYPE_CHECKING:
+    from cycle_am.sources import DicomFiles
 
 MADE, RECORD, SUMMARY, PAGE = ".cycle-am.json", "explanation.json", "summary.csv", "index.html"
 FORMAT = 1  # raise it when the files of a lesion change: older ones are then made again
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet takes a cell for a formula
+NUMBERED = re.compile(r"(lesion|image|file) [0-9]+")
 FIGURES = ("p", "p_neg", "p_pos", "judge", "judge_neg", "judge_pos", "distance")
 COLUMNS = ("input", "lesion", "name", "status", "verdict", "reasons", *FIGURES, "folder", "error")
 ONE_PLACE = ("at", "voxel", "mask")  # ways to say where that belong to one scan
+FILES = ("mask", "lesions")
+HOW = "give --at X Y Z in mm, --voxel COLUMN ROW SLICE, --mask, --lesions or --lidc"
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,18 @@ class Row:
 
     @property
     def label(self) -> str:
-        """For people: which input, which lesion, and its name."""
-        return f"input {self.input}, lesion {self.lesion}" + (f" ({self.name})" if self.name else "")
+        """For people: which input, and the lesion's name."""
+        return f"input {self.input}" + (f": {self.name}" if self.name else "")
 
     def facts(self) -> dict[str, Any]:
         """A row of the summary, as JSON."""
         own = {name: getattr(self, name) for name in ("input", "lesion", "name", "folder", "error")}
         return {**own, "status": "failed" if self.error else "explained", **self.figures}
+
+    def shown(self) -> dict[str, Any]:
+        """As the page takes it."""
+        known = {"reason": self.error} if self.error else {**self.record, "folder": self.folder}
+        return {**known, "name": self.label}
 
     def line(self) -> str:
         """For a terminal: the verdict first."""
@@ -106,7 +115,10 @@ class Report:
 
 
 def check(inputs: Sequence[str], settings: Settings) -> None:
-    """Raise UserError, before any work, for a place that cannot be of all inputs."""
+    """Raise UserError, before any work, for a place that cannot be of all inputs, and for a file that is not there."""
+    for name in FILES:
+        if (file := settings.where.get(name)) and not Path(file).exists():
+            raise UserError(f"--{name} {file} does not exist; check the path")
     for name in ONE_PLACE:
         if settings.where.get(name) and len(inputs) > 1:
             raise UserError(f"--{name} says where in one scan; give one INPUT, or a manifest with a row each")
@@ -121,14 +133,14 @@ def explain(model: Model, inputs: Sequence[str], out: Path, settings: Settings) 
         (out / name).unlink(missing_ok=True)
     report = Report(model, list(_progress(_rows(model, inputs, out, settings), len(inputs))))
     write_summary(out / SUMMARY, report.rows)
-    page.write(out, [row.record if not row.error else row.facts() for row in report.rows])
+    page.write(out, [row.shown() for row in report.rows])
     return report
 
 
 def _progress(rows: Iterable[Row], inputs: int) -> Iterator[Row]:
     """Shows how far it is, by inputs where there are several, else by lesions."""
     last = 0
-    with steps(what="explaining", total=inputs if inputs > 1 else None, unit="inputs") as shown:
+    with steps(iter(()), "explaining", inputs if inputs > 1 else None, unit="inputs") as shown:
         for row in rows:
             shown.update(row.input - last if inputs > 1 else 1)
             last = row.input
@@ -141,7 +153,7 @@ def _rows(model: Model, inputs: Sequence[str], out: Path, settings: Settings) ->
     while chunk := list(islice(read, BATCH)):
         found = [row if row.error else _found(row, window, out, key) for row, window in chunk]
         todo = [i for i, row in enumerate(found) if not row.error and not row.record]
-        made = _explained(model, [chunk[i][1].image for i in todo], settings.trust)
+        made = _explained(model, [chunk[i][1] for i in todo], settings.trust)
         for i, row in enumerate(found):
             yield _save(row, chunk[i][1], next(made), out, key, settings) if i in todo else row
 
@@ -155,22 +167,28 @@ def _read(inputs: Sequence[str], model: Model, where: Mapping[str, Any]) -> Iter
         try:
             for lesion, found in enumerate(sources.read(source, model.task, **where), 1):
                 if isinstance(found, sources.Failure):
-                    yield Row(number, lesion, found.name, error=_private(found.reason, source, number)), None
+                    yield _failed(Row(number, lesion, found.name), found.reason, source), None
                 else:
-                    yield _named(Row(number, lesion, found.place.name)), found
-        except Exception as error:  # whatever it is, the other inputs are read
-            yield Row(number, lesion + 1, error=_private(_reason(error), source, number)), None
-        else:
+                    row = Row(number, lesion, found.place.name)
+                    yield replace(row, folder=_folder(row)), found
             if not lesion:
-                yield (
-                    Row(number, 1, error="there is no lesion in it; say where with --at, --voxel or --mask"),
-                    None,
-                )
+                raise UserError("there is no lesion in it")
+        except Exception as error:  # whatever it is, the other inputs are read
+            yield _failed(Row(number, lesion + 1), _reason(error), source), None
 
 
-def _named(row: Row) -> Row:
-    name = re.sub(r"[^A-Za-z0-9-]+", "-", row.name).strip("-")[:40]
-    return replace(row, folder=f"{row.input:04d}-{row.lesion:02d}" + (f"_{name}" if name else ""))
+def _failed(row: Row, reason: str, source: str) -> Row:
+    """In the words of this command, and without what the input is called: its path may hold a person's name."""
+    from cycle_am.sources.where import HOW as IN_PYTHON
+
+    name = "" if row.name == Path(source).name else _private(row.name, source, row.input)
+    return replace(row, name=name, error=_private(reason.replace(IN_PYTHON, HOW), source, row.input))
+
+
+def _folder(row: Row) -> str:
+    """Its name: numbers, and the lesion's name where that says more."""
+    name = "" if NUMBERED.fullmatch(row.name) else re.sub(r"[^A-Za-z0-9-]+", "-", row.name).strip("-")[:40]
+    return f"{row.input:04d}-{row.lesion:02d}" + (f"_{name}" if name else "")
 
 
 def _found(row: Row, window: Any, out: Path, key: str) -> Row:
@@ -180,22 +198,22 @@ def _found(row: Row, window: Any, out: Path, key: str) -> Row:
         if made["key"] != [key, _state(window)]:
             return row
         record = json.loads((out / row.folder / RECORD).read_text(encoding="utf-8"))
-        return replace(row, figures=made["figures"], record={**record, "folder": row.folder})
+        return replace(row, figures=made["figures"], record=record)
     except (OSError, ValueError, KeyError, TypeError):
         return row
 
 
-def _explained(model: Model, images: list[np.ndarray], trust: bool) -> Iterator[Explanation | Exception]:
-    """One for each image; where all together fail, each by itself."""
+def _explained(model: Model, windows: list[Any], trust: bool) -> Iterator[Explanation | Exception]:
+    """One for each window; where all together fail, each by itself."""
     try:
-        if images:
-            yield from model.explain(np.stack(images), trust=trust)
+        if windows:
+            yield from model.explain_windows(windows, trust)
     except Exception as error:
-        if len(images) == 1:
+        if len(windows) == 1:
             yield error
         else:
-            for image in images:
-                yield from _explained(model, [image], trust)
+            for window in windows:
+                yield from _explained(model, [window], trust)
 
 
 def _save(
@@ -204,37 +222,35 @@ def _save(
     try:
         if isinstance(made, Exception):
             raise made
-        one = replace(made, place=(window.place,))
-        figures = _figures(one)
-        _write(out / row.folder, one, window, {"key": [key, _state(window)], "figures": figures}, settings)
-        record = json.loads((out / row.folder / RECORD).read_text(encoding="utf-8"))
-        return replace(row, figures=figures, record={**record, "folder": row.folder})
+        state = {"key": [key, _state(window)], "figures": _figures(made)}
+        _write(out / row.folder, made, window, state, settings.dicom)
+        return _found(row, window, out, key)
     except Exception as error:  # the other lesions are explained
         return replace(row, folder="", error=_reason(error))
 
 
-def _write(folder: Path, one: Explanation, window: Any, made: Mapping[str, Any], settings: Settings) -> None:
-    """Everything of a lesion, under another name until it is whole."""
+def _write(folder: Path, one: Explanation, window: Any, state: Mapping[str, Any], dicom: bool) -> None:
+    """Everything of a lesion; the folder appears when it is whole."""
     if folder.exists() and not (folder / MADE).is_file():
         raise UserError(
             f"{folder.name} in the output folder was not made by this command; give another --out"
         )
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    one.save(part)
-    if settings.dicom:
-        _write_dicom(part, one, window)
-    (part / MADE).write_text(json.dumps(made), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
+
+    def fill(part: Path) -> None:
+        one.save(part)
+        if dicom:
+            _write_dicom(part, one, window.series)
+        (part / MADE).write_text(json.dumps(state), encoding="utf-8")
+
+    write_folder(folder, fill)
 
 
-def _write_dicom(folder: Path, one: Explanation, window: Any) -> None:
-    if not window.series:
+def _write_dicom(folder: Path, one: Explanation, files: DicomFiles | None) -> None:
+    if files is None:
         raise UserError("its source is no DICOM, to which DICOM objects could refer; leave --dicom out")
     from cycle_am.outputs import dicom
 
-    dicom.write(folder, one, window.series)
+    dicom.write(folder, one, [files.slice, *files.series])
 
 
 def _figures(one: Explanation) -> dict[str, Any]:

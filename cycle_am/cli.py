@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cycle_am.batch import Report
 
 DONE, FAILED, PARTLY, STOPPED = 0, 1, 3, 130
+WHERE = ("at", "voxel", "mask", "lesions", "lidc", "series")
 EXAMPLES = """examples:
   cycle-am explain scan/ --model phantom --out explained --at -61.2 40 -132.5
   cycle-am explain scan/ --model phantom --out explained --mask lesions.nii.gz
@@ -36,6 +38,7 @@ MODEL = "a shipped model's name, a model file, or the folder of a run; `cycle-am
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     tolerate_streams()
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     try:
         options = parser().parse_args(arguments)
         return options.run(options)
@@ -121,11 +124,23 @@ def _explain_options(commands: Any) -> None:
         "--at", nargs=3, type=float, metavar=("X", "Y", "Z"), help="mm, patient coordinates as DICOM has them"
     )
     where.add_argument(
-        "--voxel", nargs=3, type=float, metavar=("I", "J", "K"), help="column, row and slice, counted from 0"
+        "--voxel",
+        nargs=3,
+        type=float,
+        metavar=("I", "J", "K"),
+        help="column, row and slice, from 0, as the file counts them",
     )
     where.add_argument("--mask", metavar="FILE", help="NIfTI or DICOM SEG: every connected lesion")
     where.add_argument("--lesions", metavar="CSV", help="a table of lesions")
     where.add_argument("--lidc", action="store_true", help="the readers' lesions of this series of LIDC-IDRI")
+    one.add_argument("--series", type=int, metavar="N", help="which, where a folder holds several, from 1")
+    one.add_argument(
+        "--spacing",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="per pixel (or row and column), where files do not say",
+    )
     one.add_argument(
         "--dicom", action="store_true", help="DICOM objects too, which refer to the source's series"
     )
@@ -171,7 +186,10 @@ def explain(options: argparse.Namespace) -> int:
     """`cycle-am explain`."""
     from cycle_am import batch, loading
 
-    where = {name: getattr(options, name) for name in ("at", "voxel", "mask", "lesions", "lidc")}
+    where = {name: getattr(options, name) for name in WHERE}
+    where["spacing"] = options.spacing and (
+        options.spacing if len(options.spacing) > 1 else options.spacing[0]
+    )
     settings = batch.Settings(where, options.dicom, not options.no_trust)
     batch.check(options.inputs, settings)
     report = batch.explain(loading.load(options.model), options.inputs, options.out, settings)

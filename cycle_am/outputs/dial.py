@@ -23,7 +23,15 @@ TOP, SLIDER = 76, 26  # of the image, of the slider's middle
 POSITIONS = np.linspace(-1, 1, 25)
 FRAME_MS, PAUSE_MS = 60, 600  # the pause is at both ends and at x
 GREYS = 64
-UI = ("#ffffff", "#eceff3", ACCENT, PLAIN, BENIGN, MALIGNANT, *(look[1] for look in drawing.VERDICTS.values()))
+UI = (
+    "#ffffff",
+    "#eceff3",
+    ACCENT,
+    PLAIN,
+    BENIGN,
+    MALIGNANT,
+    *(look[1] for look in drawing.VERDICTS.values()),
+)
 SECONDS = 60  # after which ffmpeg is given up
 
 
@@ -35,7 +43,9 @@ def frames(explanation: Explanation, positions: np.ndarray = POSITIONS) -> list[
     )
     base = _base(explanation)
     return [
-        _frame(base, image, float(at), {"explained": float(p), "judge": float(q)}, explanation.model.task.classes)
+        _frame(
+            base, image, float(at), {"explained": float(p), "judge": float(q)}, explanation.model.task.classes
+        )
         for image, at, p, q in zip(images, positions, explained, judge, strict=True)
     ]
 

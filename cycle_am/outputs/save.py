@@ -53,7 +53,9 @@ def write(folder: Path, explanation: Explanation) -> dict[str, Any]:
     dial.write_gif(folder / GIF, drawn)
     dial.write_mp4(folder / MP4, drawn)
     place, pixel_mm = (explanation.place or (nifti.NOWHERE,))[0], explanation.model.task.pixel_mm
-    nifti.write(folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]")
+    nifti.write(
+        folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]"
+    )
     attribution = explanation.attribution()[0]
     nifti.write(folder / ATTRIBUTION, attribution, place, pixel_mm, "attribution, log odds")
     return facts

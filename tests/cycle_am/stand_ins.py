@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cycle_am import Explanation, model_file
+from cycle_am import Explanation, model_file, sources
 from cycle_am.explanation import Place
+from cycle_am.outputs import page
+from cycle_am.sources import Failure, Window
 from networks import ConvNet, UNetGenerator
 
 NET, GENERATOR = {"width": 2}, {"channels": [2, 2, 2, 2], "padding_mode": "reflect"}
@@ -51,24 +50,6 @@ def write_model(path: Path, seed: int = 0, name: str = "tiny") -> Path:
     return model_file.write(path, model_file.Content(facts, weights, {}, "# tiny\n\nA card."))
 
 
-@dataclass(frozen=True)
-class Window:
-    """As `sources.Window`."""
-
-    image: np.ndarray
-    place: Place
-    mask: np.ndarray | None = None
-    series: Any = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """As `sources.Failure`."""
-
-    name: str
-    reason: str
-
-
 def window(seed: int, name: str = "") -> Window:
     """Noise of a seed."""
     return Window(np.random.default_rng(seed).random((64, 64), dtype=np.float32), Place(name=name))
@@ -89,7 +70,7 @@ def stand_in(
             yield found
 
     def save(self: Explanation, folder: Path) -> Path:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         saved.append(self.place[0].name)
         (folder / "explanation.json").write_text(json.dumps({"name": self.place[0].name}))
         return folder
@@ -98,14 +79,7 @@ def stand_in(
         (folder / "index.html").write_text(json.dumps(records))
         return folder / "index.html"
 
-    sources, outputs, page = (ModuleType(name) for name in ("sources", "outputs", "page"))
-    sources.read, sources.Window, sources.Failure = read, Window, Failure
-    outputs.page, page.write = page, write
-    import cycle_am
-
-    for name, module in {"sources": sources, "outputs": outputs, "outputs.page": page}.items():
-        monkeypatch.setitem(sys.modules, f"cycle_am.{name}", module)
-    monkeypatch.setattr(cycle_am, "sources", sources, raising=False)
-    monkeypatch.setattr(cycle_am, "outputs", outputs, raising=False)
-    monkeypatch.setattr(Explanation, "save", save, raising=False)
+    monkeypatch.setattr(sources, "read", read)
+    monkeypatch.setattr(page, "write", write)
+    monkeypatch.setattr(Explanation, "save", save)
     return saved

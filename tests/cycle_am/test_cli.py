@@ -12,7 +12,8 @@ import pytest
 
 from cycle_am import batch, cli, loading
 from cycle_am.model import BATCH, Model
-from tests.cycle_am.stand_ins import Failure, stand_in, window, write_model
+from cycle_am.sources import Failure
+from tests.cycle_am.stand_ins import stand_in, window, write_model
 from utils.errors import UserError
 
 
@@ -39,7 +40,7 @@ def test_every_lesion_of_every_input_has_a_folder_a_row_and_a_place_on_the_page(
     assert sorted(path.name for path in (model.parent / "out").iterdir() if path.is_dir()) == folders
     page = json.loads((model.parent / "out" / "index.html").read_text())
     assert [(one["folder"], one["name"]) for one in page] == list(
-        zip(folders, ["x", "y z/../é", ""], strict=True)
+        zip(folders, ["input 1: x", "input 1: y z/../é", "input 2"], strict=True)
     )
     first = loading.load(model).explain(window(1).image)
     assert float(summary(model)[0]["p_pos"]) == pytest.approx(float(first.explained.pos[0]), abs=1e-4)
@@ -62,9 +63,9 @@ def test_one_bad_case_stops_no_other_and_what_is_told_of_it_holds_no_path(model,
     assert rows["1", "2"]["error"] == "input 1 ends in the middle; copy it again"
     assert rows["2", "1"]["name"] == "left"
     assert rows["3", "1"]["error"].startswith("unexpected ValueError in stand_ins.py, line ")
-    assert "--at" in rows["4", "1"]["error"]
+    assert rows["4", "1"]["error"] == "there is no lesion in it"
     told = capsys.readouterr()
-    assert "input 3, lesion 1: unexpected ValueError" in told.err
+    assert "input 3: unexpected ValueError" in told.err
     written = "".join(path.read_text() for path in (model.parent / "out").rglob("*") if path.is_file())
     assert "DOE" not in told.out + told.err + written
 
@@ -137,20 +138,20 @@ def test_many_images_are_explained_in_chunks_and_read_as_they_are_needed(model, 
     sizes, ahead, read = [], [], []
     content = {"a": [window(i, f"n{i}") for i in range(2 * BATCH + 3)]}
     stand_in(monkeypatch, content)
-    inner, original = Model.explain, batch._read
+    inner, original = Model.explain_windows, batch._read
 
     def counted(*arguments):
         for pair in original(*arguments):
             read.append(pair)
             yield pair
 
-    def explained(self, images, **options):
-        sizes.append(len(images))
+    def explained(self, windows, trust):
+        sizes.append(len(windows))
         ahead.append(len(read))
-        return inner(self, images, **options)
+        return inner(self, windows, trust)
 
     monkeypatch.setattr(batch, "_read", counted)
-    monkeypatch.setattr(Model, "explain", explained)
+    monkeypatch.setattr(Model, "explain_windows", explained)
     assert explain(model, "a") == 0
     assert sizes == [BATCH, BATCH, 3]
     assert ahead == [BATCH, 2 * BATCH, 2 * BATCH + 3]
