@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MADE, RECORD, SUMMARY, PAGE = ".cycle-am.json", "explanation.json", "summary.csv", "index.html"
 FORMAT = 1  # raise it when the files of a lesion change: older ones are then made again
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet takes a cell for a formula
+HALF_MADE = re.compile(r"\.[0-9]{4,}-[0-9]{2,}.*\.(tmp|old)")  # as `write_folder` names them
 NUMBERED = re.compile(r"(lesion|image|file) [0-9]+")
 FIGURES = ("p", "p_neg", "p_pos", "judge", "judge_neg", "judge_pos", "distance")
 COLUMNS = ("input", "lesion", "name", "status", "verdict", "reasons", *FIGURES, "folder", "error")
@@ -129,12 +131,20 @@ def explain(model: Model, inputs: Sequence[str], out: Path, settings: Settings) 
     from cycle_am.outputs import page
 
     out.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, PAGE):  # of an earlier batch: they come last, when everything else is there
-        (out / name).unlink(missing_ok=True)
+    _clear(out)
     report = Report(model, list(_progress(_rows(model, inputs, out, settings), len(inputs))))
     write_summary(out / SUMMARY, report.rows)
     page.write(out, [row.shown() for row in report.rows])
     return report
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier batch says of the whole, which comes last, and what one that was killed left half-made."""
+    for name in (SUMMARY, PAGE):
+        (out / name).unlink(missing_ok=True)
+    for folder in out.iterdir():
+        if HALF_MADE.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _progress(rows: Iterable[Row], inputs: int) -> Iterator[Row]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cycle_am import batch, cli, loading
-from cycle_am.model import BATCH, Model
+from cycle_am.model import Model
 from cycle_am.sources import Failure
 from tests.cycle_am.stand_ins import stand_in, window, write_model
+from tests.helpers import ROOT, environment, run
 from utils.errors import UserError
 
 
@@ -125,6 +132,41 @@ def test_a_batch_that_was_stopped_goes_on_and_never_looks_whole(model, monkeypat
     assert not list((model.parent / "out").glob(".*"))
 
 
+@pytest.mark.slow
+def test_a_batch_that_was_killed_goes_on(model):
+    images = []
+    for i in range(5):
+        images.append(model.parent / f"DOE^{i}.png")
+        pixels = np.random.default_rng(i).integers(0, 256, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(images[-1])
+    out = model.parent / "out"
+    command = ["explain.py", *map(str, images), "--model", str(model), "--out"]
+    with subprocess.Popen([sys.executable, *command, str(out)], cwd=ROOT, env=environment()) as process:
+        wait_for(lambda: (out / "0002-01" / "explanation.json").is_file() or process.poll() is not None)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "summary.csv").exists()
+    made = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*/panel.png")}
+    assert 2 <= len(made) < 5
+    (out / ".0003-01.1.tmp").mkdir(exist_ok=True)
+    assert run(*command, str(out)).returncode == 0
+    assert run(*command, str(model.parent / "whole")).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    whole = {file: (model.parent / "whole" / file).read_bytes() for file in files if file.suffix != ".mp4"}
+    assert {file: data for file, data in files.items() if file in whole} == whole
+    assert len(list(out.iterdir())) == 5 + 2
+    assert not any(b"DOE" in data for data in files.values())
+
+
+def wait_for(come: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not come():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_folder_of_somebody_else_is_left_alone(model, monkeypatch):
     stand_in(monkeypatch, {"a": [window(1)]})
     (model.parent / "out" / "0001-01").mkdir(parents=True)
@@ -136,7 +178,8 @@ def test_a_folder_of_somebody_else_is_left_alone(model, monkeypatch):
 
 def test_many_images_are_explained_in_chunks_and_read_as_they_are_needed(model, monkeypatch):
     sizes, ahead, read = [], [], []
-    content = {"a": [window(i, f"n{i}") for i in range(2 * BATCH + 3)]}
+    monkeypatch.setattr(batch, "BATCH", 4)
+    content = {"a": [window(i, f"n{i}") for i in range(11)]}
     stand_in(monkeypatch, content)
     inner, original = Model.explain_windows, batch._read
 
@@ -153,8 +196,8 @@ def test_many_images_are_explained_in_chunks_and_read_as_they_are_needed(model, 
     monkeypatch.setattr(batch, "_read", counted)
     monkeypatch.setattr(Model, "explain_windows", explained)
     assert explain(model, "a") == 0
-    assert sizes == [BATCH, BATCH, 3]
-    assert ahead == [BATCH, 2 * BATCH, 2 * BATCH + 3]
+    assert sizes == [4, 4, 3]
+    assert ahead == [4, 8, 11]
 
 
 def test_an_image_that_cannot_be_explained_does_not_take_its_chunk_with_it(model, monkeypatch):
