@@ -10,13 +10,17 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from cycle_am import model_file
 from cycle_am.loading import SHIPPED
-from cycle_am.pack import pack
+from cycle_am.pack import of_run
 from datamodules.cases import Cases
 from utils import runs
 from utils.config import register
@@ -39,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.run is None:
         train()
     run = options.run or runs.latest(QUICK, "cycle_am_small", "phantom")
-    print(pack(run, options.out / "phantom.cycleam", "phantom", options.metrics or QUICK / "metrics.json"))
+    content = of_run(run, "phantom", options.metrics or QUICK / "metrics.json")
+    content = replace(content, weights={name: rounded(value) for name, value in content.weights.items()})
+    print(model_file.write(options.out / f"phantom{model_file.SUFFIX}", content))
     register()
     for path in write_cases(build_data(runs.settings(run)).test_cases, options.out / "cases"):
         print(path)
@@ -50,6 +56,14 @@ def train() -> None:
     """What `make run` does, in the environment of this Python."""
     environment = os.environ | {"VENV": sys.prefix, "OUT": str(QUICK)}
     subprocess.run(["bash", "utils/quickstart.sh"], check=True, env=environment)
+
+
+def rounded(weights: Tensor) -> Tensor:
+    """To 16 of 23 binary digits, which changes no p by 1e-3 and packs a quarter smaller; other types as they are."""
+    if weights.dtype != torch.float32:
+        return weights
+    bits = weights.detach().contiguous().view(torch.int32)
+    return ((bits + (1 << 6)) & -(1 << 7)).view(torch.float32)
 
 
 def write_cases(cases: Cases, folder: Path) -> list[Path]:
