@@ -29,7 +29,8 @@ class Place:
 
     name: of the lesion, for people and files. centre_mm: (x, y, z) in the patient's coordinates as DICOM has them
     (left, posterior, superior positive), where the source has any. row_mm, column_mm: unit steps (x, y, z) in mm from
-    one pixel of the window to the next, down a column and along a row. thickness_mm: of the slice. source: the file or folder, as given.
+    one pixel of the window to the next, down a column and along a row. thickness_mm: of the slice. source: the file or
+    folder, as given.
     """
 
     name: str = ""

@@ -1,4 +1,4 @@
-"""What panel and dial share: words, tiles and bars, drawn with Pillow, which starts ten times faster than matplotlib."""
+"""What panel and dial share: words, tiles and bars, drawn with Pillow, which starts faster than matplotlib."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def probability_bar(draw: ImageDraw.ImageDraw, box: Box, p: float) -> None:
     left, top, right, bottom = box
     middle = (left + right) / 2
     draw.rectangle(box, fill="#eceff3")
-    draw.rectangle((left, top, left + max(p * (right - left), 1), bottom), fill=MALIGNANT if p >= 0.5 else BENIGN)
+    draw.rectangle(
+        (left, top, left + max(p * (right - left), 1), bottom), fill=MALIGNANT if p >= 0.5 else BENIGN
+    )
     draw.line((middle, top - 4, middle, bottom + 4), fill=ACCENT, width=2)
 
 

@@ -49,11 +49,11 @@ def write(folder: Path, explanation: Explanation) -> dict[str, Any]:
     facts = record.of(explanation)
     _write_json(folder / FACTS, facts)
     panel.write(folder / PANEL, explanation)
-    drawn = dial.frames(explanation)
-    dial.write_gif(folder / GIF, drawn)
-    dial.write_mp4(folder / MP4, drawn)
+    dial.write_mp4(folder / MP4, dial.write_gif(folder / GIF, dial.frames(explanation)))
     place, pixel_mm = (explanation.place or (nifti.NOWHERE,))[0], explanation.model.task.pixel_mm
-    nifti.write(folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]")
+    nifti.write(
+        folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]"
+    )
     attribution = explanation.attribution()[0]
     nifti.write(folder / ATTRIBUTION, attribution, place, pixel_mm, "attribution, log odds")
     return facts
