@@ -75,6 +75,7 @@ def test_an_earlier_explanation_is_replaced(tmp_path):
     explanation(0.4, 0.6, 0.6).save(tmp_path / "out")
     explanation(0.4, 0.6).save(tmp_path / "out")
     assert names(tmp_path / "out") == {"1", "2", "index.html", "explanations.json"}
+    (tmp_path / "out" / "1" / ".DS_Store").write_text("")  # who looks into a folder may leave that
     explanation(0.4).save(tmp_path / "out")
     assert names(tmp_path / "out") == FILES
     assert names(tmp_path) == {"out"}
