@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cycle_am import dial
 from cycle_am.explanation import Explanation, Place, Probabilities
 from cycle_am.task import Task
 from cycle_am.trust import Assessor
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
 BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
-POSITIONS = np.linspace(0, 1, 33, dtype=np.float32)  # of the dial, each way
-HALVINGS = 12  # of the step of the dial in which the answer flips
 
 
 class Changed(NamedTuple):
@@ -181,38 +180,20 @@ class Model:
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
 
-    @torch.inference_mode()
     def dial_probabilities(
         self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
     ) -> np.ndarray:
         """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
-        count, steps = len(explanation), np.shape(positions)[-1]
-        rows = np.broadcast_to(positions, (count, steps))
-        at_once = max(1, BATCH // steps)
-        found = np.empty((count, steps), np.float32)
-        for start in range(0, count, at_once):
-            part = slice(start, start + at_once)
-            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
-            parts = [self.probability(some, by) for some in images.split(BATCH)]
-            found[part] = torch.cat(parts).view(-1, steps).numpy()
-        return found
+        return dial.probabilities(explanation, positions, lambda images: self._probabilities(images, by))
 
     def distance(self, explanation: Explanation) -> np.ndarray:
-        """(N,) as `Explanation.distance`, to 1e-5: the first flip on a grid, then halved."""
-        malignant = explanation.explained.x >= 0.5
-        side = np.where(malignant, -1, 1).astype(np.float32)[:, None]
+        """(N,) as `Explanation.distance`."""
+        return dial.distance(explanation, self._probabilities)
 
-        def flipped(steps: np.ndarray) -> np.ndarray:
-            return (self.dial_probabilities(explanation, side * steps) >= 0.5) != malignant[:, None]
-
-        answers = flipped(POSITIONS[None])
-        first = answers.argmax(1)
-        below, above = POSITIONS[np.maximum(first - 1, 0)], POSITIONS[first]
-        for _ in range(HALVINGS):
-            middle = (below + above) / 2
-            beyond = flipped(middle[:, None])[:, 0]
-            below, above = np.where(beyond, below, middle), np.where(beyond, middle, above)
-        return np.where(answers.any(1), above, np.nan).astype(np.float32)
+    @torch.inference_mode()
+    def _probabilities(self, images: np.ndarray, by: str = "classifier") -> np.ndarray:
+        """(T, H, W) -> p of the second class (T,)."""
+        return self.probability(torch.from_numpy(images)[:, None], by).numpy()
 
 
 def _told(failure: Failure) -> str:

@@ -44,6 +44,7 @@ def write_folder(path: str | Path, fill: Callable[[Path], Any]) -> Path:
     """
     path = Path(path)
     temporary, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier process with this number
     try:
         temporary.mkdir(parents=True)
         fill(temporary)

@@ -18,20 +18,16 @@ if TYPE_CHECKING:
     from cycle_am.explanation import Explanation
 
 SIDE, MARGIN = 256, 16
-WIDTH, HEIGHT = SIDE + 2 * MARGIN, 432
-TOP, SLIDER = 76, 26  # of the image, of the slider's middle
-POSITIONS = np.linspace(-1, 1, 25)
-FRAME_MS, PAUSE_MS = 60, 600  # the pause is at both ends and at x
+WIDTH, HEIGHT = SIDE + 2 * MARGIN, 444
+TOP, SLIDER = 104, 54  # of the image, of the slider's middle
+POSITIONS = np.linspace(-1, 1, 13)
+FRAME_MS, PAUSE_MS = 110, 700  # the pause is at both ends and at x
 GREYS = 64
-UI = (
-    "#ffffff",
-    "#eceff3",
-    ACCENT,
-    PLAIN,
-    BENIGN,
-    MALIGNANT,
-    *(look[1] for look in drawing.VERDICTS.values()),
-)
+UI = (BENIGN, MALIGNANT, *(look[1] for look in drawing.VERDICTS.values()))
+COLOURS = [ImageColor.getrgb(colour) for colour in UI]
+PALETTE = [int(g) for g in np.linspace(0, 255, GREYS).round().repeat(3)] + [
+    v for colour in COLOURS for v in colour
+]
 SECONDS = 60  # after which ffmpeg is given up
 
 
@@ -52,28 +48,35 @@ def frames(explanation: Explanation, positions: np.ndarray = POSITIONS) -> list[
 
 def write_gif(path: Path, drawn: Sequence[Image.Image]) -> Path:
     """Write the frames as a GIF that goes there and back without end."""
-    palette = _palette()
-    turned = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in drawn]
-    turned = _there_and_back(turned)
+    turned = _there_and_back([_indexed(frame) for frame in drawn])
     turned[0].save(
         path, save_all=True, append_images=turned[1:], duration=_durations(len(drawn)), loop=0, optimize=False
     )
     return path
 
 
-def write_mp4(path: Path, drawn: Sequence[Image.Image]) -> Path | None:
-    """Write the frames as an MP4 that goes there and back once; None where there is no ffmpeg that can."""
+def write_mp4(path: Path, gif: Path) -> Path | None:
+    """Turn the GIF into an MP4 that goes there and back once; None where there is no ffmpeg that can."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         return None
-    shown = zip(_there_and_back(drawn), _durations(len(drawn)), strict=True)
-    raw = b"".join(frame.tobytes() * round(ms / FRAME_MS) for frame, ms in shown)
-    command = [ffmpeg, "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", f"{WIDTH}x{HEIGHT}", "-r", f"1000/{FRAME_MS}", "-i", "pipe:0", "-an"]
-    command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-nostdin",
+        "-y",
+        "-ignore_loop",
+        "1",
+        "-f",
+        "gif",
+        "-i",
+        str(gif.resolve()),
+    ]
+    command += ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p"]
     command += ["-movflags", "+faststart", "-f", "mp4", str(path.resolve())]
     try:
-        subprocess.run(command, input=raw, capture_output=True, timeout=SECONDS, check=True)
+        subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
     except (subprocess.SubprocessError, OSError):
         path.unlink(missing_ok=True)
         return None
@@ -91,13 +94,16 @@ def _durations(count: int) -> list[int]:
     return [*there, *there[-2:0:-1]]
 
 
-def _palette() -> Image.Image:
-    """Few greys, so that the file is small, and the colours of what is drawn around the image."""
-    greys = np.linspace(0, 255, GREYS).round().astype(int)
-    colours = [(g, g, g) for g in greys] + [ImageColor.getrgb(colour) for colour in UI]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([value for colour in colours for value in colour])
-    return palette
+def _indexed(frame: Image.Image) -> Image.Image:
+    """In few greys, so that the file is small, and the colours of what is drawn around the image."""
+    rgb = np.asarray(frame, np.int32)
+    index = (np.asarray(frame.convert("L")) * ((GREYS - 1) / 255)).round().astype(np.uint8)
+    code = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
+    for i, (red, green, blue) in enumerate(COLOURS):
+        index[code == (red << 16) + (green << 8) + blue] = GREYS + i
+    indexed = Image.fromarray(index, "P")
+    indexed.putpalette(PALETTE)
+    return indexed
 
 
 def _base(explanation: Explanation) -> Image.Image:
@@ -106,7 +112,7 @@ def _base(explanation: Explanation) -> Image.Image:
     pen = ImageDraw.Draw(canvas)
     word, _ = drawing.verdict(explanation)
     sign, colour = drawing.look(word)
-    pen.text((MARGIN, HEIGHT - 14), f"{sign} {word}", colour, drawing.font(13, bold=True), anchor="ls")
+    pen.text((MARGIN, 22), f"{sign} {word}", colour, drawing.font(15, bold=True), anchor="lm")
     pen.line((MARGIN, SLIDER, WIDTH - MARGIN, SLIDER), PLAIN, 2)
     for share, name, anchor in ((0, "G⁻(x)", "la"), (0.5, "x", "ma"), (1, "G⁺(x)", "ra")):
         x = MARGIN + share * SIDE

@@ -1,4 +1,4 @@
-"""What panel and dial share: words, tiles and bars, drawn with Pillow, which starts ten times faster than matplotlib."""
+"""What panel and dial share: words, tiles and bars, drawn with Pillow, which starts faster than matplotlib."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import SimpleITK as sitk
 from cycle_am.explanation import Place
 
 NOWHERE = Place()
-NO_PLACE = {"qform_code": "0", "sform_code": "0"}  # NIfTI's way to say that nothing is known
+CODES = slice(
+    252, 256
+)  # bytes of qform_code and sform_code in the header; 0: it is not known where the image lies
 
 
 def write(path: Path, values: np.ndarray, place: Place, pixel_mm: float, what: str) -> Path:
@@ -25,15 +28,22 @@ def write(path: Path, values: np.ndarray, place: Place, pixel_mm: float, what: s
         _place(image, place, pixel_mm)
     else:
         image.SetSpacing((pixel_mm,) * 3)
-        for key, code in NO_PLACE.items():
-            image.SetMetaData(key, code)
     sitk.WriteImage(image, str(path), useCompression=True)
+    if not placed(place):
+        _forget_place(path)
     return path
 
 
 def placed(place: Place) -> bool:
     """Whether the source says where the window lies."""
     return None not in (place.centre_mm, place.row_mm, place.column_mm)
+
+
+def _forget_place(path: Path) -> None:
+    """Clear the codes, which SimpleITK always sets."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[CODES] = bytes(4)
+    path.write_bytes(gzip.compress(content, mtime=0))
 
 
 def _place(image: sitk.Image, place: Place, pixel_mm: float) -> None:

@@ -85,7 +85,7 @@ def _inline(one: Explanation) -> str:
 
 def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What the page shows of a record."""
-    name = drawing.plain(record.get("name") or "", 120) or f"case {index + 1}"
+    name = drawing.plain(record.get("name") or record.get("folder") or f"case {index + 1}", 120)
     if "verdict" not in record:
         return {
             "name": name,

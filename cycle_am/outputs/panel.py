@@ -35,7 +35,7 @@ def draw(explanation: Explanation) -> Image.Image:
     _tiles(canvas, explanation, top + 76)
     _probabilities(pen, explanation, top + 76 + SIDE + 20)
     _scales(canvas, pen, explanation, top + 76 + SIDE + 20)
-    bottom = _lines(pen, (MARGIN, top + 76 + SIDE + 136), *foot)
+    bottom = _lines(pen, (MARGIN, top + 76 + SIDE + 152), *foot)
     return canvas.crop((0, 0, WIDTH, bottom + MARGIN))
 
 
@@ -94,9 +94,9 @@ def _foot(explanation: Explanation) -> list[tuple[str, int, str]]:
     return [
         (distance_words(explanation), 28, ACCENT),
         (
-            f"R = G⁺(x) − G⁻(x): red is brighter where {drawing.plain(task.classes[1], 24)}, blue is darker; "
-            f"{scale_words(task.high - task.low)}. Attribution: what of R moved the explained classifier; its scale is "
-            "this case's own.",
+            f"R: red is brighter where {drawing.plain(task.classes[1], 24)}, blue is darker; "
+            f"{scale_words(task.high - task.low)}. Attribution: for which class pixels speak, in log odds of the "
+            "explained classifier; its scale is this case's own.",
             24,
             PLAIN,
         ),
@@ -117,10 +117,10 @@ def _titles(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> Non
     first, second = (drawing.plain(name, 15) for name in explanation.model.task.classes)
     titles = (
         ("x", "as it is"),
-        ("G⁻(x)", f"made {first}"),
-        ("G⁺(x)", f"made {second}"),
-        ("R", "what was changed"),
-        ("attribution", "what it counted for"),
+        ("G⁻(x)", f"towards {first}"),
+        ("G⁺(x)", f"towards {second}"),
+        ("R", "G⁺(x) − G⁻(x)"),
+        ("attribution", "evidence"),
     )
     for column, (title, below) in enumerate(titles):
         pen.text((MARGIN + column * STEP, top), title, ACCENT, drawing.font(30, bold=True))
@@ -148,7 +148,7 @@ def _probabilities(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int)
         for row, (by, p) in enumerate(pairs):
             y, value = top + 50 + 40 * row, float(p[column][0])
             pen.text((left, y), by, ACCENT, drawing.font(24), anchor="lm")
-            drawing.probability_bar(pen, (left + 128, y - 10, left + SIDE - 68, y + 10), value)
+            drawing.probability_bar(pen, (left + 128, y - 10, left + SIDE - 76, y + 10), value)
             pen.text((left + SIDE, y), f"{value:.2f}", ACCENT, drawing.font(26, bold=True), anchor="rm")
 
 

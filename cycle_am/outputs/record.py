@@ -53,10 +53,13 @@ def number(value: float) -> float | None:
 
 
 def _figures(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: number(value) if isinstance(value, (int, float, np.number)) else str(value)
-        for key, value in figures.items()
-    }
+    return {key: _figure(value) for key, value in figures.items()}
+
+
+def _figure(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _figures(value)
+    return number(value) if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def _changes(explanation: Explanation) -> dict[str, Any]:

@@ -19,6 +19,7 @@ FACTS, BATCH = "explanation.json", "explanations.json"
 PANEL, GIF, MP4 = "panel.png", "dial.gif", "dial.mp4"
 RELEVANCE, ATTRIBUTION = "relevance.nii.gz", "attribution.nii.gz"
 OWN = {FACTS, BATCH, PANEL, GIF, MP4, RELEVANCE, ATTRIBUTION, page.NAME}
+SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left behind by who looks into a folder
 
 
 def save(explanation: Explanation, folder: str | Path) -> Path:
@@ -49,9 +50,7 @@ def write(folder: Path, explanation: Explanation) -> dict[str, Any]:
     facts = record.of(explanation)
     _write_json(folder / FACTS, facts)
     panel.write(folder / PANEL, explanation)
-    drawn = dial.frames(explanation)
-    dial.write_gif(folder / GIF, drawn)
-    dial.write_mp4(folder / MP4, drawn)
+    dial.write_mp4(folder / MP4, dial.write_gif(folder / GIF, dial.frames(explanation)))
     place, pixel_mm = (explanation.place or (nifti.NOWHERE,))[0], explanation.model.task.pixel_mm
     nifti.write(
         folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]"
@@ -87,7 +86,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _strange(folder: Path) -> Iterator[str]:
     """What of a folder's entries no explanation has."""
-    entries = sorted(folder.iterdir())
+    entries = sorted(entry for entry in folder.iterdir() if entry.name not in SYSTEM)
     if entries and not any(_ours(folder / name) for name in (FACTS, BATCH)):
         yield entries[0].name
     for entry in entries:
