@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cycle_am.batch import Report
 
 DONE, FAILED, PARTLY, STOPPED = 0, 1, 3, 130
+TOLD = 20  # failures that are told one by one
 WHERE = ("at", "voxel", "mask", "lesions", "lidc", "series")
 EXAMPLES = """examples:
   cycle-am explain scan/ --model phantom --out explained --at -61.2 40 -132.5
@@ -218,9 +219,11 @@ def _status(report: Report) -> int:
 def _show(report: Report, out: Path, as_json: bool) -> None:
     for row in report.rows if not as_json else ():
         print(row.line())
-    for row in report.rows:
-        if row.error:
-            print(f"{row.label}: {row.error}", file=sys.stderr)
+    failed = [row for row in report.rows if row.error]
+    for row in failed[:TOLD]:
+        print(f"{row.label}: {row.error}", file=sys.stderr)
+    if failed[TOLD:]:
+        print(f"and {len(failed) - TOLD} more; {out / 'summary.csv'} has all", file=sys.stderr)
     if as_json:
         print(json.dumps(report.facts(), indent=1))
     else:
