@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import SimpleITK as sitk
 
 from cycle_am.sources.planes import Planes
 from cycle_am.sources.words import say
-from datamodules.dicom import GDCM, UNREADABLE, load, read_tags
+from datamodules.dicom import AXIAL, GDCM, UNREADABLE, load, read_tags
 from datamodules.series import SAME_AXIS, SAME_MM, Header, Series, find
 from datamodules.volumes import Imaged, Volume
 from utils.errors import UserError
 
+SKEW = 0.01  # by which rows and columns may miss the right angle, and their unit vectors the length of 1
 CT = ("CT", "")  # modalities; old files may not say theirs
 
 
@@ -116,31 +117,72 @@ def _planes(path: Path, series: Series) -> Volume:
     if series.orientation is None:
         return _unplaced(path, series)
     if not series.axial:
-        return Imaged(path, series.volume())
-    return Planes(
-        path=path,
-        origins=np.array([series.position(k) for k in range(len(series.slices))]),
-        axes=series.orientation,
-        stored=first.size,
-        pixel=series.spacing,
-        thickness=np.array([place[0].thickness for place in series.slices]),
-        decode=series.read,
-        placed=series.spacing is not None,
+        return _resliced(path, series)
+    return _checked(
+        Planes(
+            path=path,
+            origins=np.array([series.position(k) for k in range(len(series.slices))]),
+            axes=series.orientation,
+            stored=first.size,
+            pixel=series.spacing,
+            thickness=np.array([place[0].thickness for place in series.slices]),
+            decode=_reader(series),
+            placed=series.spacing is not None,
+        )
     )
+
+
+def _resliced(path: Path, series: Series) -> Imaged:
+    """Coronal or sagittal slices as a volume, which is cut across."""
+    try:
+        return Imaged(path, series.volume())
+    except UserError as error:
+        raise UserError(
+            "its slices are not axial, and too few, at uneven distances or different at one place; give axial ones"
+        ) from error
+
+
+def _reader(series: Series) -> Callable[[int], np.ndarray]:
+    def read(k: int) -> np.ndarray:
+        try:
+            return series.read(k)
+        except UserError as error:  # its text names the files
+            raise UserError(
+                f"it holds two different slices at one place (slice {k} from the feet, from 0); leave one of the two "
+                "sets out"
+            ) from error
+
+    return read
+
+
+def _checked(planes: Planes) -> Planes:
+    """Raise UserError for geometry that is none."""
+    if planes.pixel is not None and not all(0 < size < np.inf for size in planes.pixel):
+        raise UserError(f"its pixel size is {planes.pixel[0]:g} x {planes.pixel[1]:g} mm; mend the files")
+    if (
+        not np.allclose(planes.axes @ planes.axes.T, np.eye(2), atol=SKEW)
+        or not np.isfinite(planes.origins).all()
+    ):
+        raise UserError("its rows and columns are at no right angle, or lie nowhere; mend the files")
+    if abs(np.cross(*planes.axes)[2]) < AXIAL:
+        raise UserError("its slices are not axial; give axial ones")
+    return planes
 
 
 def _unplaced(path: Path, series: Series) -> Planes:
     """A single image that does not say where it lies."""
     first = series.first
-    return Planes(
-        path,
-        np.zeros((1, 3)),
-        np.eye(3)[:2],
-        first.size,
-        first.spacing,
-        np.array([first.thickness]),
-        series.read,
-        placed=False,
+    return _checked(
+        Planes(
+            path,
+            np.zeros((1, 3)),
+            np.eye(3)[:2],
+            first.size,
+            first.spacing,
+            np.array([first.thickness]),
+            _reader(series),
+            placed=False,
+        )
     )
 
 
@@ -169,7 +211,7 @@ def frames(path: Path, header: Header) -> Planes:
     )
     if len(order) > 1 and np.diff(planes.origins @ planes.normal).min() <= SAME_MM:
         raise UserError("it holds several frames at one place; give a single series of slices")
-    return planes
+    return _checked(planes)
 
 
 def _decoder(header: Header, order: np.ndarray) -> Any:

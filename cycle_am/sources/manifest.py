@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from cycle_am.sources.scan import DAMAGED, Scan, Spot, open_files, open_scan, ready
 from cycle_am.sources.windows import Failure, Window
-from cycle_am.sources.words import called, plain, quiet
+from cycle_am.sources.words import plain, quiet, retold
 from cycle_am.task import Task
 from datamodules.dicom import files_in
 from datamodules.images import Plane, read_mask
@@ -28,7 +30,7 @@ def windows(path: Path, task: Task, spacing: tuple[float, float] | None = None) 
     by case_id, or by their line. Raises UserError where the file is no such table.
     """
     try:
-        lines = quiet(read_lines)(path, ("image",))
+        lines = retold(read_lines, path)(path, ("image",))
     except UserError as error:
         raise UserError(plain(error, path)) from error
     opened = lru_cache(maxsize=1)(lambda file: _open(Path(file), task, spacing))
@@ -47,12 +49,14 @@ def _needed(line: Line) -> Line:
 
 def _reason(error: UserError, path: Path, line: Line) -> str:
     """The error without the names of files, which the table may have from anywhere."""
-    text = plain(error, path.parent)
+    text = str(error)
     for column in ("image", "mask"):
         file = line.cells.get(column, "")
-        for spelled in (str((path.parent / file).absolute()), f"{called(path.parent)}/{file}", file):
-            text = text.replace(spelled, f"the {column}") if file else text
-    return text
+        text = text.replace(os.path.abspath(path.parent / file), f"the {column}") if file else text
+        text = (
+            re.sub(rf"(?<![\w.]){re.escape(file)}(?![\w.])", f"the {column}", text) if len(file) > 3 else text
+        )
+    return plain(text, path.parent)
 
 
 def _open(path: Path, task: Task, spacing: tuple[float, float] | None) -> Scan:

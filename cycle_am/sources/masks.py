@@ -21,7 +21,7 @@ LABELS = 256  # numbers that a map of labels may have; more are grey values
 Layer = dict[int, np.ndarray]  # plane of the scan -> (rows, columns) bool
 
 
-def spots(path: Path, scan: Scan) -> Iterator[Spot]:
+def spots(path: Path, scan: Scan) -> list[Spot]:
     """The lesions of a mask file on a scan, named by number, from the feet up.
 
     A lesion's slice is the one with most of it, of several the one next to its middle; the window's midpoint is that
@@ -37,8 +37,8 @@ def spots(path: Path, scan: Scan) -> Iterator[Spot]:
         raise UserError(
             f"the mask {name} marks {len(found) or 'nothing'}{' lesions' * bool(found)}; give one that marks lesions"
         )
-    for number, spot in enumerate(sorted(found, key=lambda s: (s.plane, s.row, s.column)), 1):
-        yield spot._replace(name=f"lesion {number}")
+    found.sort(key=lambda spot: (spot.plane, spot.row, spot.column))
+    return [spot._replace(name=f"lesion {number}") for number, spot in enumerate(found, 1)]
 
 
 def _volumes(path: Path) -> list[Volume]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,26 +69,23 @@ class Reader:
             raise UserError("it holds no DICOM file and no image")
 
     def _of_series(self, files: list[Path], keep: object) -> Iterator[Window | Failure]:
-        try:
-            scan = quiet(open_files)(
-                self.path, files, self.task, self.spacing, self.series, self.where.uids, keep
-            )
-            yield from self._around(scan, files)
-        except UserError as error:
-            raise UserError(plain(error, self.path, files)) from error
+        scan = quiet(open_files)(
+            self.path, files, self.task, self.spacing, self.series, self.where.uids, keep
+        )
+        yield from self._around(scan)
 
     def _of_images(self, images: list[Path]) -> Iterator[Window | Failure]:
         for number, path in enumerate(images, 1):
             try:
                 yield from (_numbered(one, f"file {number}") for one in self._of_file(path))
             except UserError as error:
-                yield Failure(f"file {number}", plain(error, self.path, images))
+                yield Failure(f"file {number}", plain(error, path, f"file {number}"))
 
     def _of_file(self, path: Path) -> Iterator[Window | Failure]:
         scan = quiet(open_scan)(path, self.task, self.spacing, self.series, self.where.uids)
         as_it_is = ready(scan) if not self.where or self.where.mask else None
         if as_it_is is None:
-            yield from self._around(scan, ())
+            yield from self._around(scan)
         elif self.where.mask:
             yield from self._masked(scan, list(as_it_is))
         else:
@@ -101,7 +98,7 @@ class Reader:
             marks[spot.plane] += spot.mask
         yield from (replace(one, mask=np.clip(mark, 0, 1)) for one, mark in zip(windows, marks, strict=True))
 
-    def _around(self, scan: Scan, files: Sequence[Path]) -> Iterator[Window | Failure]:
+    def _around(self, scan: Scan) -> Iterator[Window | Failure]:
         """The windows around the lesions of a scan."""
         for spot in self.where.spots(scan) if self.where else [self._middle(scan)]:
             if isinstance(spot, Failure):
@@ -110,7 +107,7 @@ class Reader:
             try:
                 yield quiet(_cut)(scan, spot)
             except UserError as error:
-                yield Failure(spot.name or called(self.path), plain(error, self.path, files))
+                yield Failure(spot.name or called(self.path), plain(error, scan.path))
 
     def _middle(self, scan: Scan) -> Spot:
         """Of a picture larger than the window, whose pixel size is known."""

@@ -12,7 +12,7 @@ import numpy as np
 from cycle_am.sources import masks
 from cycle_am.sources.scan import Scan, Spot
 from cycle_am.sources.windows import Failure
-from cycle_am.sources.words import called, plain
+from cycle_am.sources.words import called, plain, quiet, retold
 from utils.errors import UserError
 from utils.tables import Line, read_table
 
@@ -65,7 +65,7 @@ class Where:
     def spots(self, scan: Scan) -> Iterator[Spot | Failure]:
         """The lesions in a scan, and those that are not in it."""
         if self.mask is not None:
-            yield from masks.spots(self.mask, scan)
+            yield from quiet(masks.spots)(self.mask, scan)
         elif self.lidc:
             yield from _readers(scan)
         else:
@@ -126,7 +126,7 @@ def read_lesions(path: Path) -> Iterator[Listed | Failure]:
     a name. Rows that cannot be understood are failures. Raises UserError where it is no such table.
     """
     try:
-        lines = read_table(path, COLUMNS, (*NAMES, *SERIES))
+        lines = retold(read_table, path)(path, COLUMNS, (*NAMES, *SERIES))
     except OSError as error:
         raise UserError(f"the table of lesions {called(path)} cannot be read; check the path") from error
     except UserError as error:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
-
-from utils.errors import UserError
 
 P, T = ParamSpec("P"), TypeVar("T")
 UID = re.compile(r"[0-9]+(\.[0-9]+){4,}")
@@ -25,13 +23,12 @@ def called(path: str | Path) -> str:
     return UID.sub("a folder" if Path(path).is_dir() else "a file", name)
 
 
-def plain(error: BaseException | str, source: Path, files: Iterable[Path] = ()) -> str:
-    """One line of an error's text, in which `source` is called by its name and `files`, inside of it, by number."""
+def plain(error: BaseException | str, source: Path, name: str = "") -> str:
+    """One line of an error's text, in which the path `source` is replaced by its `name`, or by what it is called."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = lines[0] if isinstance(error, UserError) else lines[-1]
-    for number, path in sorted(enumerate(files, 1), key=lambda pair: -len(str(pair[1]))):
-        text = text.replace(str(path), f"file {number}").replace(path.name, f"file {number}")
-    text = text.replace(str(source.absolute()), called(source)).replace(str(source), called(source))
+    name = name or called(source)
+    text = lines[0].replace(str(source.absolute()), name)
+    text = text if str(source) == source.name else text.replace(str(source), name)
     return UID.sub("(a number)", text)[:LONG]
 
 
@@ -58,3 +55,17 @@ class SourceWarning(UserWarning):
 def say(text: str) -> None:
     """Warn in one line."""
     warnings.warn(SourceWarning(text), stacklevel=2)
+
+
+def retold(function: Callable[P, T], source: Path) -> Callable[P, T]:
+    """Warnings of our own functions, which name whole paths, said as `plain` does."""
+
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = function(*args, **kwargs)
+        for warning in caught:
+            say(plain(str(warning.message), source))
+        return result
+
+    return told
