@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cycle_am.explanation import Place
+from cycle_am.sources import nifti
 from cycle_am.sources.dicom import open_series
 from cycle_am.sources.pictures import RASTERS, read_raster, unit_values
 from cycle_am.sources.planes import Planes
@@ -27,6 +28,7 @@ from datamodules.series import Series
 from datamodules.volumes import Bare, Volume, open_volume
 from utils.errors import UserError
 
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints whole paths
 DAMAGED = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, struct.error, zlib.error)
 
 
@@ -200,6 +202,7 @@ def open_scan(
             return Scan(path, Bare(path, read_raster(path)), task, spacing)
         if may_be_dicom(path):
             return open_files(path, [path], task, spacing, number, uids)
+        nifti.check(path)
         return Scan(path, open_volume(path), task, spacing)
     except DAMAGED as error:
         raise UserError(
