@@ -29,7 +29,18 @@ from datamodules.volumes import Bare, Volume, open_volume
 from utils.errors import UserError
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints whole paths
-DAMAGED = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, struct.error, zlib.error)
+DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Spot(NamedTuple):

@@ -215,7 +215,7 @@ def test_the_neighbours_of_a_damaged_slice_do_not_stand_in(tmp_path, write_serie
 
 def test_header_elements_of_no_type(series, failure, windows, ball, check_ball):
     """pydicom does not know what to do, and says so with an error of its own."""
-    path = sources_of(series)[0]
+    path = sources_of(series)[0].rename(series / "slice.dcm")
     path.write_bytes(path.read_bytes().replace(b"\x20\x00\x32\x00DS", b"\x20\x00\x32\x00\x44\x38"))
     (window,) = windows(series, at=ball.centre)
     check_ball(window)
