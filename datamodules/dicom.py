@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian
 
 from utils.errors import UserError
@@ -30,6 +30,7 @@ INVERTED = "MONOCHROME1"
 AXIAL = 0.7  # of a slice's normal along the patient's axis: less than 45 degrees tilted
 UNREADABLE = (
     InvalidDicomError,
+    BytesLengthException,
     OSError,
     ValueError,
     TypeError,
@@ -37,6 +38,10 @@ UNREADABLE = (
     IndexError,
     KeyError,
     EOFError,
+    ArithmeticError,
+    NotImplementedError,  # pydicom's, of types of elements that there are not
+    struct.error,
+    zlib.error,
 )
 
 

@@ -195,7 +195,7 @@ def read_header(path: Path) -> Header | None:
     return Header(
         path=path,
         uid=uid,
-        size=(tags.Rows, tags.Columns),
+        size=(int(tags.Rows), int(tags.Columns)),
         spacing=tuple(map(float, tags.PixelSpacing)) if tags.get("PixelSpacing") else None,
         position=np.array(position, dtype=float).reshape(3) if placed else None,
         axes=np.array(cosines, dtype=float).reshape(2, 3) if placed else None,

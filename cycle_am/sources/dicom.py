@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -83,7 +84,8 @@ def _described(stack: Series) -> str:
 def _nothing(stacks: list[Series], unreadable: int) -> str:
     others = sorted({stack.first.modality for stack in stacks} - set(CT))
     if others:
-        return f"it holds {', '.join(others)} and no CT; give the CT series"
+        kinds = ", ".join(one for one in others if re.fullmatch("[A-Z]{2,16}", one)) or "other images"
+        return f"it holds {kinds} and no CT; give the CT series"
     if stacks:
         return "it holds a localizer and no slices; give the CT series"
     if unreadable:
@@ -282,7 +284,7 @@ def segments(path: Path) -> list[Planes]:
                 for one in groups
             ]
         )
-    except (*UNREADABLE, NotImplementedError, RuntimeError) as error:
+    except (*UNREADABLE, RuntimeError) as error:
         raise UserError("the segmentation cannot be read; save it as NIfTI, or mend the file") from error
     return [
         Planes(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from cycle_am.sources import nifti
 from cycle_am.sources.dicom import modality, segments
 from cycle_am.sources.pictures import RASTERS, read_raster
 from cycle_am.sources.scan import DAMAGED, Scan, Spot
@@ -52,6 +53,10 @@ def _volumes(path: Path) -> list[Volume]:
                 f"the mask {called(path)} is DICOM {kind or 'of no kind'}, no segmentation (SEG); give one, or NIfTI"
             )
         return segments(files[0])
+    try:
+        nifti.check(path)
+    except UserError as error:
+        raise UserError(f"the mask {called(path)} cannot be used: {error}") from error
     return [open_volume(path)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
@@ -30,7 +31,10 @@ def read_raster(path: Path) -> np.ndarray:
 
 
 def _array(path: Path) -> np.ndarray:
-    array = np.load(path, allow_pickle=False)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except TokenError as error:  # of a header that is no Python
+        raise ValueError("damaged header") from error
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "biuf":

@@ -11,6 +11,8 @@ import numpy as np
 from datamodules.series import SAME_AXIS, SAME_MM
 from datamodules.volumes import Place
 
+THIN = 1.5  # times its thickness apart from others a plane still stands for what is between
+
 
 @dataclass(frozen=True, eq=False)
 class Planes:
@@ -104,14 +106,16 @@ class Planes:
         return self.origins @ self.normal
 
     def nearest(self, point: Sequence[float]) -> int | None:
-        """The plane that holds a point (3,) in mm: the nearest within half a step.
+        """The plane that holds a point (3,) in mm: the nearest within half a step; None where none does.
 
         Where planes lie further apart than usual, as far as half of the smaller distance to a neighbour, if the plane
-        is so thick. None where no plane does: what is missing is not made up for by a neighbour.
+        is so thick. And no further than the planes' thickness reaches, some allowed for (`THIN`), since what is missing
+        or was never recorded is not made up for by a neighbour.
         """
         heights = self._heights
         distance = np.abs(heights - np.asarray(point, float) @ self.normal)
         k = int(distance.argmin())
         apart = np.abs(np.diff(heights))[max(k - 1, 0) : k + 1].min(initial=np.inf)
-        reach = max(self.step, min(float(self.thickness[k]), apart))
+        thickness = float(self.thickness[k])
+        reach = max(min(self.step, THIN * thickness or np.inf), min(thickness, apart))
         return k if distance[k] <= max(reach / 2, SAME_MM) * 1.001 else None

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cycle_am.explanation import Place
+from cycle_am.sources import nifti
 from cycle_am.sources.dicom import open_series
 from cycle_am.sources.pictures import RASTERS, read_raster, unit_values
 from cycle_am.sources.planes import Planes
@@ -27,7 +28,19 @@ from datamodules.series import Series
 from datamodules.volumes import Bare, Volume, open_volume
 from utils.errors import UserError
 
-DAMAGED = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, struct.error, zlib.error)
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints whole paths
+DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Spot(NamedTuple):
@@ -200,6 +213,7 @@ def open_scan(
             return Scan(path, Bare(path, read_raster(path)), task, spacing)
         if may_be_dicom(path):
             return open_files(path, [path], task, spacing, number, uids)
+        nifti.check(path)
         return Scan(path, open_volume(path), task, spacing)
     except DAMAGED as error:
         raise UserError(

@@ -206,6 +206,22 @@ def test_a_missing_slice_is_not_made_up_for(series, failure, windows, ball, said
     assert any("missing in 1 places, first after slice 3" in line for line in lines)
 
 
+def test_the_neighbours_of_a_damaged_slice_do_not_stand_in(tmp_path, write_series, failure, ball):
+    """Two slices are left, whose distance is all that is known of their step; they are not so thick."""
+    folder = write_series(tmp_path / "scan", count=3)
+    sources_of(folder)[1].write_bytes(b"damaged")
+    assert "no slice of it lies at" in failure(folder, at=ball.centre).reason
+
+
+def test_header_elements_of_no_type(series, failure, windows, ball, check_ball):
+    """pydicom does not know what to do, and says so with an error of its own."""
+    path = sources_of(series)[0].rename(series / "slice.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x20\x00\x32\x00DS", b"\x20\x00\x32\x00\x44\x38"))
+    (window,) = windows(series, at=ball.centre)
+    check_ball(window)
+    assert "no DICOM image of it can be read" in failure(path, at=ball.centre).reason
+
+
 def test_copies_count_once_and_others_at_one_place_are_refused(series, windows, failure, ball, check_ball):
     for path in sources_of(series):
         shutil.copy(path, path.with_name(f"copy{path.name}"))

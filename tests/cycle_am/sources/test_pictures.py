@@ -143,6 +143,13 @@ def test_arrays_that_are_refused(tmp_path, failure, array):
     failure(tmp_path / "case.npy")
 
 
+def test_an_array_with_a_damaged_header(tmp_path, failure):
+    np.save(tmp_path / "case.npy", np.zeros((64, 64)))
+    data = (tmp_path / "case.npy").read_bytes()
+    (tmp_path / "case.npy").write_bytes(data.replace(b"), }", b"(((("))
+    assert "cannot be read" in failure(tmp_path / "case.npy").reason
+
+
 def test_a_bomb_is_refused(tmp_path, values, failure, monkeypatch):
     Image.fromarray(values).save(tmp_path / "case.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
