@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SIDE, GAP, MARGIN = 320, 24, 36  # of tiles, between them, around all, in pixels
 STEP = SIDE + GAP
 WIDTH = 2 * MARGIN + 5 * SIDE + 4 * GAP
+NO_REASON = {
+    "usable": "no reason against this explanation was found",
+    drawing.UNKNOWN: "how far it may be trusted was not asked for",
+}
 BEYOND = 0.995  # share of pixels of the attribution that are drawn within its scale
 
 
@@ -83,9 +87,7 @@ def _head(explanation: Explanation) -> list[tuple[str, int, str]]:
     word, reasons = drawing.verdict(explanation)
     name = explanation.place[0].name if explanation.place else ""
     case = " · ".join(drawing.plain(part) for part in (name, explanation.model.name) if part)
-    why = "; ".join(map(drawing.plain, reasons)) or (
-        "no reason against this explanation was found" if word == "usable" else "its trust was not asked for"
-    )
+    why = "; ".join(map(drawing.plain, reasons)) or NO_REASON.get(word, "")
     return [(why, 30, ACCENT), (case, 26, PLAIN)]
 
 
