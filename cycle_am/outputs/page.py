@@ -103,6 +103,7 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
         "classes": record["classes"],
         "probability": record["probability"],
         "distance": record["distance"],
+        "share": None if record["distance"] is None else drawing.share(record["distance"]),
         "model": " ".join(filter(None, (record["model"]["name"], record["model"]["digest"]))),
         "words": f"R: red is brighter where {second}, blue is darker; {scale_words(task['high'] - task['low'])}. "
         f"Attribution: red speaks for {second}, blue for {first}, on each case's own scale.",
