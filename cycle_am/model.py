@@ -180,20 +180,25 @@ class Model:
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
 
+    @torch.inference_mode()
     def dial_probabilities(
         self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
     ) -> np.ndarray:
         """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
-        return dial.probabilities(explanation, positions, lambda images: self._probabilities(images, by))
+        count, steps = len(explanation), np.shape(positions)[-1]
+        rows = np.broadcast_to(positions, (count, steps))
+        at_once = max(1, BATCH // steps)
+        found = np.empty((count, steps), np.float32)
+        for start in range(0, count, at_once):
+            part = slice(start, start + at_once)
+            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
+            parts = [self.probability(some, by) for some in images.split(BATCH)]
+            found[part] = torch.cat(parts).view(-1, steps).numpy()
+        return found
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
-        return dial.distance(explanation, self._probabilities)
-
-    @torch.inference_mode()
-    def _probabilities(self, images: np.ndarray, by: str = "classifier") -> np.ndarray:
-        """(T, H, W) -> p of the second class (T,)."""
-        return self.probability(torch.from_numpy(images)[:, None], by).numpy()
+        return dial.distance(explanation, self.dial_probabilities)
 
 
 def _told(failure: Failure) -> str:

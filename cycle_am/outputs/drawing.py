@@ -74,6 +74,17 @@ def probability_bar(draw: ImageDraw.ImageDraw, box: Box, p: float) -> None:
     draw.line((middle, top - 4, middle, bottom + 4), fill=ACCENT, width=2)
 
 
+def fitted(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, cut where it is wider than `width`."""
+    cuts = (plain(text, length) for length in range(min(len(text), 100), 0, -1))
+    return next((cut for cut in cuts if face.getlength(cut) <= width), "")
+
+
+def share(distance: float) -> str:
+    """A distance on the dial for people."""
+    return f"{distance:.2f}" if distance >= 0.01 else "less than 0.01"
+
+
 def wrapped(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """Lines of words that fit the width; a longer word stands alone."""
     lines: list[str] = []

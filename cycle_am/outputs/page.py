@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cycle_am.outputs import drawing, panel
-from evaluation.colours import RELEVANCE_SCALE, scale_words
+from evaluation.colours import scale_words
 from utils.files import write_atomically
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
             "reason": drawing.plain(record.get("reason", "unknown"), 400),
         }
     task, where = record["model"]["task"], record.get("folder", "")
+    first, second = (drawing.plain(text, 40) for text in record["classes"])
     files = {key: file for key, file in FILES.items() if (folder / where / file).is_file()}
     return {
         "index": index,
@@ -102,9 +103,10 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
         "classes": record["classes"],
         "probability": record["probability"],
         "distance": record["distance"],
+        "share": None if record["distance"] is None else drawing.share(record["distance"]),
         "model": " ".join(filter(None, (record["model"]["name"], record["model"]["digest"]))),
-        "words": f"R is {scale_words(task['high'] - task['low'])}; "
-        f"±{RELEVANCE_SCALE:g} is the same for every case, the attribution's scale each case's own.",
+        "words": f"R: red is brighter where {second}, blue is darker; {scale_words(task['high'] - task['low'])}. "
+        f"Attribution: red speaks for {second}, blue for {first}, on each case's own scale.",
         "links": {key: quote("/".join(filter(None, (where, file)))) for key, file in files.items()},
         "facts": quote("/".join(filter(None, (where, "explanation.json")))),
     }

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SIDE, GAP, MARGIN = 320, 24, 36  # of tiles, between them, around all, in pixels
 STEP = SIDE + GAP
 WIDTH = 2 * MARGIN + 5 * SIDE + 4 * GAP
+NO_REASON = {
+    "usable": "no reason against this explanation was found",
+    drawing.UNKNOWN: "how far it may be trusted was not asked for",
+}
 BEYOND = 0.995  # share of pixels of the attribution that are drawn within its scale
 
 
@@ -57,9 +61,12 @@ def distance_words(explanation: Explanation) -> str:
     distance, p = float(explanation.distance()[0]), float(explanation.explained.x[0])
     towards, other = ("G⁻(x)", 0) if p >= 0.5 else ("G⁺(x)", 1)
     name = drawing.plain(explanation.model.task.classes[other], 24)
-    if math.isnan(distance):
-        return f"Distance to the decision: none; the answer does not become {name} on the way from x to {towards}."
-    return f"Distance to the decision: the answer becomes {name} at {distance:.2f} of the way from x to {towards}."
+    told = (
+        f"none; the answer does not become {name} on the way from x to {towards}."
+        if math.isnan(distance)
+        else f"the answer becomes {name} at {drawing.share(distance)} of the way from x to {towards}."
+    )
+    return f"Distance to the decision: {told}"
 
 
 def attribution_scale(attribution: np.ndarray) -> float:
@@ -83,9 +90,7 @@ def _head(explanation: Explanation) -> list[tuple[str, int, str]]:
     word, reasons = drawing.verdict(explanation)
     name = explanation.place[0].name if explanation.place else ""
     case = " · ".join(drawing.plain(part) for part in (name, explanation.model.name) if part)
-    why = "; ".join(map(drawing.plain, reasons)) or (
-        "no reason against this explanation was found" if word == "usable" else "its trust was not asked for"
-    )
+    why = "; ".join(map(drawing.plain, reasons)) or NO_REASON.get(word, "")
     return [(why, 30, ACCENT), (case, 26, PLAIN)]
 
 
@@ -114,16 +119,17 @@ def _lines(pen: ImageDraw.ImageDraw, at: tuple[int, int], *parts: tuple[str, int
 
 
 def _titles(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> None:
-    first, second = (drawing.plain(name, 15) for name in explanation.model.task.classes)
+    first, second = explanation.model.task.classes
     titles = (
         ("x", "as it is"),
         ("G⁻(x)", f"towards {first}"),
         ("G⁺(x)", f"towards {second}"),
         ("R", "G⁺(x) − G⁻(x)"),
-        ("attribution", "evidence"),
+        ("attribution", "evidence, log odds"),
     )
     for column, (title, below) in enumerate(titles):
         pen.text((MARGIN + column * STEP, top), title, ACCENT, drawing.font(30, bold=True))
+        below = drawing.fitted(below, drawing.font(24), SIDE)
         pen.text((MARGIN + column * STEP, top + 38), below, PLAIN, drawing.font(24))
 
 
@@ -140,7 +146,7 @@ def _tiles(canvas: Image.Image, explanation: Explanation, top: int) -> None:
 
 def _probabilities(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> None:
     """p by both classifiers below each image."""
-    name = drawing.plain(explanation.model.task.classes[1], 15)
+    name = drawing.fitted(explanation.model.task.classes[1], drawing.font(24), SIDE - 50)
     for column in range(3):
         left = MARGIN + column * STEP
         pen.text((left, top), f"p({name})", PLAIN, drawing.font(24))
@@ -156,10 +162,10 @@ def _scales(canvas: Image.Image, pen: ImageDraw.ImageDraw, explanation: Explanat
     """The colour bars of R and of the attribution."""
     task, evidence = explanation.model.task, attribution_scale(explanation.attribution()[0])
     hu = RELEVANCE_SCALE * (task.high - task.low)
-    names = [drawing.plain(name, 12) for name in task.classes]
+    names = [drawing.fitted(f"for {name}", drawing.font(24), SIDE / 2 - 8) for name in task.classes]
     bars = (
         (3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), (f"−{hu:.0f} HU", f"+{hu:.0f} HU")),
-        (4, (f"−{evidence:.1g}", "0 log odds", f"{evidence:.1g}"), (f"for {names[0]}", f"for {names[1]}")),
+        (4, (f"−{evidence:.1g}", "0", f"{evidence:.1g}"), names),
     )
     for column, ticks, ends in bars:
         left = MARGIN + column * STEP

@@ -6,6 +6,7 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def _numeric(value: Any) -> bool:
     return all(one is None or isinstance(one, (int, float)) for one in values)
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

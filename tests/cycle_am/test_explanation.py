@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cycle_am.dial import AT_ONCE
 from cycle_am.explanation import Place
+from cycle_am.model import BATCH
 from tests.cycle_am.outputs.fakes import EVIL, explanation, images, model
 
 
@@ -60,11 +60,11 @@ def test_there_is_no_distance_where_the_answer_never_flips():
 
 
 def test_many_cases_are_measured_in_bounded_memory():
-    made = explanation(*np.linspace(0.35, 0.65, 3 * AT_ONCE))
+    made = explanation(*np.linspace(0.35, 0.65, 3 * BATCH))
     classifier = made.model.networks["classifier"]
     classifier.largest = 0
     distance = made.distance()
-    assert 0 < classifier.largest <= AT_ONCE
+    assert 0 < classifier.largest <= BATCH
     np.testing.assert_allclose(distance[[0, -1]], [made[0].distance()[0], made[-1].distance()[0]])
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
+from scipy.ndimage import map_coordinates
 
 from cycle_am.explanation import Place
 from cycle_am.outputs import nifti
+from cycle_am.task import Task
 from tests.cycle_am.outputs.fakes import OBLIQUE, explanation
 
 nibabel = pytest.importorskip("nibabel", reason="needs nibabel, an independent reader of NIfTI")
@@ -50,3 +53,26 @@ def test_relevance_and_attribution_are_written_as_they_are(tmp_path):
         np.testing.assert_array_equal(np.asarray(image.dataobj)[..., 0].T, values[0])
         assert image.get_data_dtype() == np.float32
     assert b"R = G+(x) - G-(x)" in nibabel.load(folder / "relevance.nii.gz").header["descrip"].tobytes()
+
+
+@pytest.mark.parametrize("at", [(56.2, 86.2, -115.0), (-61.3, 40.7, -132.5)])
+def test_on_a_real_scan_the_maps_lie_where_the_window_was_cut(real_data, tmp_path, at):
+    sources = pytest.importorskip("cycle_am.sources")
+    files = list((real_data / "lidc_dicom").rglob("*.dcm"))
+    (window,) = sources.read(str(files[0].parent), Task(), at=at)
+    image = nibabel.load(
+        nifti.write(tmp_path / "x.nii.gz", window.image, window.place, 45 / 64, "the window")
+    )
+    rows, columns = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
+    index = np.stack([columns, rows, 0 * rows, 0 * rows + 1]).reshape(4, -1)
+    x, y, z = (image.affine @ index)[:3] * TO_RAS[:, None]
+    heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    nearest = np.argmin([abs(float(head.ImagePositionPatient[2]) - z[0]) for head in heads])
+    scan = pydicom.dcmread(files[nearest])
+    assert list(scan.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+    np.testing.assert_allclose(z, float(scan.ImagePositionPatient[2]), atol=1e-3)
+    left, front = map(float, scan.ImagePositionPatient[:2])
+    down, right = map(float, scan.PixelSpacing)
+    units = scan.pixel_array * float(scan.RescaleSlope) + float(scan.RescaleIntercept)
+    there = map_coordinates(units, [(y - front) / down, (x - left) / right], order=1, mode="nearest")
+    np.testing.assert_allclose(np.asarray(image.dataobj)[..., 0].T.ravel(), Task().scale(there), atol=2e-3)

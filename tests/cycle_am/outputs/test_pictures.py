@@ -64,6 +64,7 @@ def test_the_distance_is_said_in_words():
     assert panel.distance_words(explanation(0.6)) == (
         "Distance to the decision: the answer becomes benign at 0.33 of the way from x to G⁻(x)."
     )
+    assert "at less than 0.01 of the way" in panel.distance_words(explanation(0.5001))
     assert panel.distance_words(explanation(0.4, still=True)).endswith(
         "not become malignant on the way from x to G⁺(x)."
     )
@@ -136,3 +137,11 @@ def test_there_is_no_film_without_an_ffmpeg_that_works(tmp_path, monkeypatch, fo
     gif = dial.write_gif(tmp_path / "dial.gif", dial.frames(explanation(0.4)))
     assert dial.write_mp4(tmp_path / "dial.mp4", gif) is None
     assert not (tmp_path / "dial.mp4").exists()
+
+
+def test_long_words_are_cut_to_their_place():
+    face = drawing.font(24)
+    assert [drawing.fitted(text, face, 300) for text in ("benign", "a", "")] == ["benign", "a", ""]
+    cut = drawing.fitted("squamous cell carcinoma " * 3, face, 300)
+    assert cut.endswith("…")
+    assert 250 < face.getlength(cut) <= 300
