@@ -12,6 +12,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _tell(str(error))
     except OSError as error:
-        return _tell(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return _tell(
+            f"{error.filename or 'a file'}: {error.strerror or error}; give another path, or make room"
+        )
     except KeyboardInterrupt:
         return _tell("stopped; the same command goes on where it was", STOPPED)
 
@@ -193,7 +196,8 @@ def explain(options: argparse.Namespace) -> int:
     )
     settings = batch.Settings(where, options.dicom, not options.no_trust)
     batch.check(options.inputs, settings)
-    report = batch.explain(loading.load(options.model), options.inputs, options.out, settings)
+    with redirect_stdout(sys.stderr):  # a run's data are prepared, with words
+        report = batch.explain(loading.load(options.model), options.inputs, options.out, settings)
     _show(report, options.out, options.json)
     return _status(report)
 
@@ -251,7 +255,8 @@ def info(options: argparse.Namespace) -> int:
     """`cycle-am info`."""
     from cycle_am import listing
 
-    facts, card = listing.described(options.model)
+    with redirect_stdout(sys.stderr):
+        facts, card = listing.described(options.model)
     print(json.dumps(facts, indent=1) if options.json else f"{card.strip()}\n\nDigest: {facts['digest']}")
     return DONE
 
@@ -259,9 +264,11 @@ def info(options: argparse.Namespace) -> int:
 def pack(options: argparse.Namespace) -> int:
     """`cycle-am pack`."""
     from cycle_am import listing
+
+    known = listing.run_name(options.run_dir)  # is it a run at all?
+    out = options.out or Path(listing.file_name(options.name or known))
     from cycle_am.pack import pack as write
 
-    out = options.out or Path(listing.file_name(options.name or listing.run_name(options.run_dir)))
     print(write(options.run_dir, out, options.name, options.metrics))
     return DONE
 

@@ -227,6 +227,37 @@ def test_json_is_all_that_a_machine_reads(model, monkeypatch, capsys):
     assert 0 <= told["cases"][0]["p"] <= 1
 
 
+def test_what_loading_a_run_prints_is_not_mixed_with_json(model, monkeypatch, capsys):
+    stand_in(monkeypatch, {"a": [window(1)]})
+    load = loading.load
+
+    def wordy(source):
+        print("cases by part")
+        return load(source)
+
+    monkeypatch.setattr(loading, "load", wordy)
+    assert explain(model, "a", "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["explained"] == 1
+    assert "cases by part" in told.err
+
+
+def test_the_demo_explains_the_bundled_cases(tmp_path, capsys):
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    told = capsys.readouterr().out
+    assert f"5 explained, 0 not: {(tmp_path / 'demo' / 'index.html').resolve()}" in told
+    assert len(list((tmp_path / "demo").glob("*/panel.png"))) == 5
+    assert loading.models()["phantom"].stat().st_size < 6.5e6
+    assert sum(path.stat().st_size for path in (loading.SHIPPED / "cases").iterdir()) < 100e3
+
+
+def test_an_output_folder_that_is_a_file_is_told_in_one_line(model, monkeypatch, capsys):
+    stand_in(monkeypatch, {"a": [window(1)]})
+    (model.parent / "out").touch()
+    assert explain(model, "a") == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {model.parent / 'out'}: File exists")
+
+
 def test_dicom_objects_need_a_dicom_source(model, monkeypatch):
     stand_in(monkeypatch, {"a": [window(1)]})
     assert explain(model, "a", "--dicom") == 1
