@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cycle_am import model_file
 from cycle_am.model import KINDS, NETWORKS, Model
@@ -16,6 +17,7 @@ from cycle_am.task import Task
 from cycle_am.trust import Assessor
 from utils.errors import UserError
 
+RANDOM = (Tensor.normal_, Tensor.uniform_)
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 
 
@@ -56,6 +58,13 @@ def assemble(content: model_file.Content, digest: str, classifier: nn.Module | N
     return Model(networks, Task.of(facts.get("task", {})), assessor, facts, digest, content.card)
 
 
+class Unfilled(TorchFunctionMode):
+    """Leaves out random first weights, which the file's replace: on tensors without memory they cost a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in RANDOM else func(*args, **(kwargs or {}))
+
+
 def _network(
     name: str, described: Mapping[str, Any], weights: Mapping[str, Tensor], own: nn.Module | None
 ) -> nn.Module:
@@ -76,7 +85,7 @@ def _network(
     if not all(math.isfinite(float(value.sum())) for value in state.values() if value.is_floating_point()):
         raise UserError(f"the model file's {name} holds values that are not finite; pack it again")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             network = KINDS[described["kind"]](**described["arguments"])
         network.load_state_dict(state, assign=True)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cycle_am import dial
 from cycle_am.explanation import Explanation, Place, Probabilities
 from cycle_am.task import Task
 from cycle_am.trust import Assessor
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
 
+if TYPE_CHECKING:
+    from cycle_am.sources import Failure, Window
+
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
 BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
-POSITIONS = np.linspace(0, 1, 33, dtype=np.float32)  # of the dial, each way
 
 
 class Changed(NamedTuple):
@@ -73,17 +79,45 @@ class Model:
         return Changed(self.networks["g_neg"](x), self.networks["g_pos"](x))
 
     def explain(
-        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH
+        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH, **where: Any
     ) -> Explanation:
-        """Explain images in memory.
+        """Explain images in memory, or in files.
 
         images: array or tensor (H, W), (N, H, W) or (N, 1, H, W): windows of the task's size in [0, 1], or with
         `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
-        Raises UserError where they are neither.
+        Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
+        lidc, series; lesions of which there is no window are told in a warning each.
+        Raises UserError where they are neither, or no window of a source can be had.
         """
+        if isinstance(images, str | PurePath):
+            return self._explain_source(images, trust, batch, {"spacing": spacing, **where})
+        if where:
+            raise UserError(
+                f"{', '.join(where)} say where in a file; arrays are windows, or planes with spacing"
+            )
         x = self.windows(images, spacing)
         parts = [self._explain(part, trust) for part in x.split(batch)]
         return _joined(parts, self, ())
+
+    def _explain_source(
+        self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
+    ) -> Explanation:
+        from cycle_am.sources import Failure, read
+
+        found = list(read(source, self.task, **where))
+        failures = [one for one in found if isinstance(one, Failure)]
+        if len(failures) == len(found):
+            raise UserError(_told(failures[0]) if failures else "the source holds no lesion")
+        for one in failures:
+            warnings.warn(_told(one), stacklevel=3)
+        return self.explain_windows([one for one in found if not isinstance(one, Failure)], trust, batch)
+
+    def explain_windows(
+        self, windows: Sequence[Window], trust: bool = True, batch: int = BATCH
+    ) -> Explanation:
+        """Explain windows of `cycle_am.sources.read`, at least one; the explanation has their places."""
+        explanation = self.explain(np.stack([one.image for one in windows]), trust=trust, batch=batch)
+        return replace(explanation, place=tuple(one.place for one in windows))
 
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
         """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
@@ -146,35 +180,29 @@ class Model:
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
 
-    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
-        """(N, T) p along the dial, by the explained classifier."""
-        with torch.inference_mode():
-            parts = [
-                self.probability(torch.from_numpy(one.dial(positions)[0])[:, None]).numpy()
-                for one in explanation
-            ]
-        return np.stack(parts)
+    @torch.inference_mode()
+    def dial_probabilities(
+        self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
+    ) -> np.ndarray:
+        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
+        count, steps = len(explanation), np.shape(positions)[-1]
+        rows = np.broadcast_to(positions, (count, steps))
+        at_once = max(1, BATCH // steps)
+        found = np.empty((count, steps), np.float32)
+        for start in range(0, count, at_once):
+            part = slice(start, start + at_once)
+            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
+            parts = [self.probability(some, by) for some in images.split(BATCH)]
+            found[part] = torch.cat(parts).view(-1, steps).numpy()
+        return found
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
-        start = explanation.explained.x >= 0.5
-        positions = np.where(start[:, None], -POSITIONS, POSITIONS)
-        found = np.full(len(explanation), np.nan, np.float32)
-        for i, one in enumerate(explanation):
-            p = self.dial_probabilities(one, positions[i])[0]
-            flipped = np.flatnonzero((p >= 0.5) != start[i])
-            if len(flipped):
-                found[i] = _crossing(p, int(flipped[0]))
-        return found
+        return dial.distance(explanation, self.dial_probabilities)
 
 
-def _crossing(p: np.ndarray, first: int) -> float:
-    """|position| at which p crosses .5, linear between the two steps around it."""
-    if first == 0:
-        return 0.0
-    before, after = p[first - 1], p[first]
-    share = (0.5 - before) / (after - before)
-    return float(POSITIONS[first - 1] + share * (POSITIONS[first] - POSITIONS[first - 1]))
+def _told(failure: Failure) -> str:
+    return f"{failure.name}: {failure.reason}"
 
 
 def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:

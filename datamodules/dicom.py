@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian
 
 from utils.errors import UserError
 
@@ -28,6 +30,7 @@ INVERTED = "MONOCHROME1"
 AXIAL = 0.7  # of a slice's normal along the patient's axis: less than 45 degrees tilted
 UNREADABLE = (
     InvalidDicomError,
+    BytesLengthException,
     OSError,
     ValueError,
     TypeError,
@@ -35,6 +38,10 @@ UNREADABLE = (
     IndexError,
     KeyError,
     EOFError,
+    ArithmeticError,
+    NotImplementedError,  # pydicom's, of types of elements that there are not
+    struct.error,
+    zlib.error,
 )
 
 
@@ -239,8 +246,20 @@ def load(path: Path, image_io: str = "") -> sitk.Image:
         copy.write_bytes(path.read_bytes().replace(INVERTED.encode(), b"MONOCHROME2"))
         reader = _reader(copy, image_io)
         if _interpretation(reader) == INVERTED:  # a deflated header does not show its text
-            raise RuntimeError(f"{INVERTED} in a compressed header")
+            _inflate(copy)
+            reader = _reader(copy, image_io)
         return reader.Execute()
+
+
+def _inflate(path: Path) -> None:
+    """Write a deflated file without that, as MONOCHROME2. Raises RuntimeError where it is damaged."""
+    try:
+        data = pydicom.dcmread(path)
+        data.PhotometricInterpretation = "MONOCHROME2"
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.save_as(path)
+    except (*UNREADABLE, zlib.error) as error:
+        raise RuntimeError(f"{INVERTED} in a compressed header") from error
 
 
 def _reader(path: Path, image_io: str) -> sitk.ImageFileReader:

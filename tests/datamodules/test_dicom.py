@@ -246,12 +246,16 @@ def test_images_are_not_turned_to_their_negative(folder, scan, closed_form):
         read_slice(path, scan.pixel_spacing)
 
 
-def test_a_negative_that_cannot_be_undone_is_refused(folder, scan):
+def test_a_negative_with_a_compressed_header(folder, scan, closed_form):
     path = folder / "1-058.dcm"
+    expected = closed_form(*np.indices((512, 512)), 42).astype(np.float32)
     data = pydicom.dcmread(path)
     data.PhotometricInterpretation = "MONOCHROME1"
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     data.save_as(path)
+    np.testing.assert_array_equal(read_image(path).pixels, expected)
+    np.testing.assert_array_equal(read_slice(path, scan.pixel_spacing), expected)
+    cut_short(path, path.stat().st_size // 2)
     with pytest.raises(UserError, match="cannot be read"):
         read_image(path)
     with pytest.raises(SliceError, match="damaged or cut short"):

@@ -1,11 +1,13 @@
 """Each method against what it must be on a network that can be worked out by hand."""
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from explainers.activation_maximisation import ActivationMaximisation
+from explainers.base import margin
 from explainers.control_centre import ControlCentre
 from explainers.control_edges import ControlEdges
 from explainers.control_random import ControlRandom
@@ -191,6 +193,16 @@ def test_cycle_am_attribution_sums_to_its_promise_for_a_deep_network():
     odds = [net(image).detach().diff(dim=1)[:, 0] for image in (x, *Setter().generate(x))]
     close(found.sum((1, 2, 3)), 2 * odds[0] - odds[1] - odds[2], 1e-3)
     close(method.explain(x, 0), -found)
+
+
+def test_cycle_am_attribution_integrates_as_captum_does():
+    net, target = randomise(ConvNet(4)).eval(), torch.tensor([1, 0, 1])
+    x = 0.3 + 0.4 * images(3)
+    neg, pos = Setter().generate(x)
+    path = captum.attr.IntegratedGradients(lambda image, aim: margin(net, image, aim))
+    options = {"n_steps": 16, "additional_forward_args": (target,)}
+    expected = path.attribute(x, neg, **options) - path.attribute(pos, x, **options)
+    close(CycleAMAttribution(net, Setter(), steps=16).explain(x, target), expected.float())
 
 
 def test_activation_maximisation_stops_where_the_pull_balances_the_logit(linear):
