@@ -1,0 +1,1 @@
+"""What an explanation is written to: pictures, volumes, pages, DICOM."""
