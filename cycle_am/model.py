@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cycle_am import dial
 from cycle_am.explanation import Explanation, Place, Probabilities
 from cycle_am.task import Task
 from cycle_am.trust import Assessor
@@ -18,7 +19,6 @@ from utils.errors import UserError
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
 BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
-POSITIONS = np.linspace(0, 1, 33, dtype=np.float32)  # of the dial, each way
 
 
 class Changed(NamedTuple):
@@ -148,33 +148,16 @@ class Model:
 
     def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
         """(N, T) p along the dial, by the explained classifier."""
-        with torch.inference_mode():
-            parts = [
-                self.probability(torch.from_numpy(one.dial(positions)[0])[:, None]).numpy()
-                for one in explanation
-            ]
-        return np.stack(parts)
+        return np.stack([self._probabilities(one.dial(positions)[0]) for one in explanation])
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
-        start = explanation.explained.x >= 0.5
-        positions = np.where(start[:, None], -POSITIONS, POSITIONS)
-        found = np.full(len(explanation), np.nan, np.float32)
-        for i, one in enumerate(explanation):
-            p = self.dial_probabilities(one, positions[i])[0]
-            flipped = np.flatnonzero((p >= 0.5) != start[i])
-            if len(flipped):
-                found[i] = _crossing(p, int(flipped[0]))
-        return found
+        return dial.distance(explanation, self._probabilities)
 
-
-def _crossing(p: np.ndarray, first: int) -> float:
-    """|position| at which p crosses .5, linear between the two steps around it."""
-    if first == 0:
-        return 0.0
-    before, after = p[first - 1], p[first]
-    share = (0.5 - before) / (after - before)
-    return float(POSITIONS[first - 1] + share * (POSITIONS[first] - POSITIONS[first - 1]))
+    @torch.inference_mode()
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        """(T, H, W) -> p by the explained classifier (T,)."""
+        return self.probability(torch.from_numpy(images)[:, None]).numpy()
 
 
 def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:
