@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from cycle_am.task import Task
 from cycle_am.trust import Assessor
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from explainers.base import Explainer
 
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
@@ -145,6 +148,57 @@ class Model:
 
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The explained network: images (N, 1, H, W) in [0, 1] -> logits (N, 2)."""
+        return self.networks["classifier"]
+
+    def explainer(
+        self,
+        id: str = "cycle_am_attribution",
+        *,
+        background: Any = None,
+        classifier: nn.Module | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Explainer:
+        """Any explainer of the comparison (`explainers.build.available()`) for this model's classifier.
+
+        background: training images, as `explain` takes images, where a method needs some: no model file holds any.
+        classifier: another network than the model's. settings: as in `conf/explainer/<id>.yaml`. Raises UserError for
+        an unknown id or setting, and where something is missing.
+        """
+        from explainers.build import Context, build
+
+        around = None if background is None else self.windows(background)
+        return build(
+            id, Context(classifier or self.classifier, around, self, self.task.pixel_mm, seed), settings
+        )
+
+    def attribute(self, inputs: Any, target: Any = 1, **settings: Any) -> Any:
+        """As captum's `attribute`: a tensor (N, 1, H, W) in [0, 1], or a tuple of that one, in; the same out.
+
+        Signed evidence for target (a class for all, or one each), as `Explanation.attribution` has it for 1. settings:
+        as of `explainer`, whose `id` may be another.
+        """
+        if isinstance(inputs, tuple):
+            (inputs,) = inputs
+            return (self.attribute(inputs, target, **settings),)
+        return self.explainer(**settings).explain(inputs, target).to(inputs.dtype)
+
+    def explain_func(self, id: str = "cycle_am_attribution", **settings: Any) -> Callable[..., np.ndarray]:
+        """What Quantus calls: `explain_func(model, inputs, targets, **kwargs)`, arrays (N, 1, H, W) in and out.
+
+        It explains the network that it is given (Quantus also gives randomised ones), by this model's generators where
+        the method has some. settings: as of `explainer`.
+        """
+
+        def explain(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
+            images, classes = torch.as_tensor(inputs).float(), torch.as_tensor(targets).long()
+            return self.explainer(id, classifier=model, **settings).explain(images, classes).cpu().numpy()
+
+        return explain
 
     def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
         """(N, T) p along the dial, by the explained classifier."""
