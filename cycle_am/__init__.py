@@ -18,6 +18,7 @@ _HOMES = {
     "load": "cycle_am.loading",
     "models": "cycle_am.loading",
     "Model": "cycle_am.model",
+    "fit": "cycle_am.fitting",
     "Explanation": "cycle_am.explanation",
     "UserError": "utils.errors",
 }
