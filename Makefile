@@ -10,7 +10,7 @@ STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
 
-.PHONY: help setup run test test-all lint format clean cohort bench dashboard wandb
+.PHONY: help setup run demo test test-all lint format clean cohort bench dashboard wandb ship
 .DEFAULT_GOAL := help
 
 help:  ## what each target does
@@ -33,6 +33,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (about 15 minutes on 2 cores)
 	VENV=$(VENV) OUT=$(QUICK) bash utils/quickstart.sh
+
+demo: $(STAMP)  ## a first look: explains bundled phantom cases with the shipped model (seconds, downloads nothing)
+	$(RUN) -m cycle_am demo
 
 test: $(STAMP)  ## the fast tests
 	$(RUN) -m pytest
@@ -60,6 +63,9 @@ dashboard: $(STAMP)  ## runs/dashboard.html: all local runs on one page to filte
 
 wandb: $(STAMP)  ## the W&B dashboard that everyone shares (needs an account; ENTITY=TEAM)
 	@$(RUN) -m utils.wandb_workspace $(if $(ENTITY),--entity $(ENTITY))
+
+ship: $(STAMP)  ## make the shipped model and its cases anew: make run's training and evaluation, packed
+	$(RUN) -m benchmarks.ship
 
 clean:  ## remove the environment, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .ruff_cache

@@ -15,13 +15,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import console, entry
+from utils import conf, console, entry
 from utils.config import register
 
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+@hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate; print the folder of the results last."""
     from utils.evaluating import (

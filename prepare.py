@@ -13,13 +13,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import console, entry
+from utils import conf, console, entry
 from utils.config import register
 
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="prepare")
+@hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="prepare")
 def main(cfg: DictConfig) -> None:
     """Prepare; print what there is."""
     from utils.preparing import prepare  # heavy imports come after --help and the check of the configuration

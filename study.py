@@ -16,13 +16,13 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from utils import console, entry
+from utils import conf, console, entry
 from utils.config import register
 
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="study")
+@hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="study")
 def main(cfg: DictConfig) -> None:
     """Run one action; print the folder or file of its results last."""
     if OmegaConf.is_missing(cfg, "action"):

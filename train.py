@@ -13,13 +13,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import console, entry
+from utils import conf, console, entry
 from utils.config import register
 
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="train")
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train; print the path of the best checkpoint last; return the objective to Hydra's sweepers."""
     # Heavy imports come after --help and the check of the configuration.

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from callbacks.domain_transfer import classifiers, malignant
 from callbacks.log_media import log_image, log_table, render
-from evaluation.figures import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS, relevance_bar
+from evaluation.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
+from evaluation.figures import relevance_bar
 
 TITLES = {"x": "x", "neg": "G-(x)", "pos": "G+(x)", "cycle": "G-(G+(x))", "relevance": "R = G+(x) - G-(x)"}
 BAR = 0.55  # inches below the pictures, for the scale of R

@@ -40,7 +40,8 @@ like them.
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    rows = [f"| {label} | {_figure(metrics[key])} |" for key, label in KEYS.items() if key in metrics]
+    known = {key: metrics[key] for key in KEYS if metrics.get(key, {}).get("value") is not None}
+    rows = [f"| {KEYS[key]} | {_figure(figure)} |" for key, figure in known.items()]
     return "\n".join(["| | |", "|---|---|", *rows]) if rows else "It was not evaluated."
 
 

@@ -22,14 +22,13 @@ from cycle_am.pack import of_run
 from datamodules.base import NoduleDataModule
 from datamodules.cases import Cases
 from datamodules.contract import IMAGE_SIZE
-from utils import runs
+from utils import conf, runs
 from utils.config import check_config, register
 from utils.custom import Custom, wrap
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.training import prepare, train_companions, train_cycle_am
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 CASES, CLASSIFIERS = "cases.npz", "classifiers"
 SHARED = (
     "seed",
@@ -113,7 +112,7 @@ def _settings(
     chosen = {"experiment": experiment, "data": "arrays", "publish": "false"}
     chosen |= {key: value for key, value in choices.items() if "." not in key}
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(conf.folder()), version_base="1.3"):
             cfg = compose("train", [f"{key}={value}" for key, value in chosen.items()])
         with open_dict(cfg.paths):
             cfg.paths.run_dir = str(folder)

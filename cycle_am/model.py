@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
 
 if TYPE_CHECKING:
+    from cycle_am.sources import Failure, Window
     from explainers.base import Explainer
 
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
@@ -76,17 +80,45 @@ class Model:
         return Changed(self.networks["g_neg"](x), self.networks["g_pos"](x))
 
     def explain(
-        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH
+        self, images: Any, *, spacing: Any = None, trust: bool = True, batch: int = BATCH, **where: Any
     ) -> Explanation:
-        """Explain images in memory.
+        """Explain images in memory, or in files.
 
         images: array or tensor (H, W), (N, H, W) or (N, 1, H, W): windows of the task's size in [0, 1], or with
         `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
-        Raises UserError where they are neither.
+        Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
+        lidc, series; lesions of which there is no window are told in a warning each.
+        Raises UserError where they are neither, or no window of a source can be had.
         """
+        if isinstance(images, str | PurePath):
+            return self._explain_source(images, trust, batch, {"spacing": spacing, **where})
+        if where:
+            raise UserError(
+                f"{', '.join(where)} say where in a file; arrays are windows, or planes with spacing"
+            )
         x = self.windows(images, spacing)
         parts = [self._explain(part, trust) for part in x.split(batch)]
         return _joined(parts, self, ())
+
+    def _explain_source(
+        self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
+    ) -> Explanation:
+        from cycle_am.sources import Failure, read
+
+        found = list(read(source, self.task, **where))
+        failures = [one for one in found if isinstance(one, Failure)]
+        if len(failures) == len(found):
+            raise UserError(_told(failures[0]) if failures else "the source holds no lesion")
+        for one in failures:
+            warnings.warn(_told(one), stacklevel=3)
+        return self.explain_windows([one for one in found if not isinstance(one, Failure)], trust, batch)
+
+    def explain_windows(
+        self, windows: Sequence[Window], trust: bool = True, batch: int = BATCH
+    ) -> Explanation:
+        """Explain windows of `cycle_am.sources.read`, at least one; the explanation has their places."""
+        explanation = self.explain(np.stack([one.image for one in windows]), trust=trust, batch=batch)
+        return replace(explanation, place=tuple(one.place for one in windows))
 
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
         """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
@@ -200,18 +232,29 @@ class Model:
 
         return explain
 
-    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
-        """(N, T) p along the dial, by the explained classifier."""
-        return np.stack([self._probabilities(one.dial(positions)[0]) for one in explanation])
+    @torch.inference_mode()
+    def dial_probabilities(
+        self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
+    ) -> np.ndarray:
+        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
+        count, steps = len(explanation), np.shape(positions)[-1]
+        rows = np.broadcast_to(positions, (count, steps))
+        at_once = max(1, BATCH // steps)
+        found = np.empty((count, steps), np.float32)
+        for start in range(0, count, at_once):
+            part = slice(start, start + at_once)
+            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
+            parts = [self.probability(some, by) for some in images.split(BATCH)]
+            found[part] = torch.cat(parts).view(-1, steps).numpy()
+        return found
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
-        return dial.distance(explanation, self._probabilities)
+        return dial.distance(explanation, self.dial_probabilities)
 
-    @torch.inference_mode()
-    def _probabilities(self, images: np.ndarray) -> np.ndarray:
-        """(T, H, W) -> p by the explained classifier (T,)."""
-        return self.probability(torch.from_numpy(images)[:, None]).numpy()
+
+def _told(failure: Failure) -> str:
+    return f"{failure.name}: {failure.reason}"
 
 
 def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:

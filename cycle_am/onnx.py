@@ -101,7 +101,13 @@ class Exported:
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
-        return dial.distance(explanation, lambda images: self.probability(images[:, None]))
+        return dial.distance(explanation, self.dial_probabilities)
+
+    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
+        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained classifier."""
+        rows = np.broadcast_to(positions, (len(explanation), np.shape(positions)[-1]))
+        each = zip(explanation, rows, strict=True)
+        return np.stack([self.probability(one.dial(row)[0][:, None]) for one, row in each])
 
     def attribution(self, x: np.ndarray) -> np.ndarray:
         """Raises UserError: gradients are no part of an exported model."""

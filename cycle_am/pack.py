@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from cycle_am.model import Model
 from cycle_am.model_file import Content, write
 from cycle_am.task import Task
 from cycle_am.trust import Assessor
-from evaluation.results import read_metrics
 from utils import runs
 from utils.checkpoints import load_module
 from utils.classifiers import find_classifiers, load_classifier
@@ -26,16 +26,28 @@ from utils.custom import Custom, wrap
 from utils.errors import UserError
 from utils.training import build_data
 
+METRICS = "metrics.json"
 PUBLIC = ("lidc", "phantom", "planted")  # sources whose patients' ids are public pseudonyms
 
 
-def pack(run: str | Path, out: str | Path, name: str | None = None) -> Path:
-    """Write the model file of a CycleAM run's folder; returns its path. Raises UserError where the run is none."""
-    return write(out, of_run(Path(run), name))
+def pack(
+    run: str | Path, out: str | Path, name: str | None = None, metrics: str | Path | None = None
+) -> Path:
+    """Write the model file of a CycleAM run's folder; returns its path.
+
+    metrics: the metrics.json of its evaluation, where that is not in the run's folder. Raises UserError where the run
+    is none.
+    """
+    return write(out, of_run(Path(run), name, metrics))
 
 
-def of_run(run_dir: Path, name: str | None = None, classifier: nn.Module | None = None) -> Content:
-    """What the model file of a run holds; its data are prepared again where their cache is gone.
+def of_run(
+    run_dir: Path,
+    name: str | None = None,
+    metrics: str | Path | None = None,
+    classifier: nn.Module | None = None,
+) -> Content:
+    """What the model file of a run holds, as `pack`; its data are prepared again where their cache is gone.
 
     classifier: the user's own network, where the run explains one that its settings do not name.
     """
@@ -69,7 +81,7 @@ def of_run(run_dir: Path, name: str | None = None, classifier: nn.Module | None 
         "task": task.facts(),
         "networks": described,
         "trust": assessor.facts(),
-        "metrics": _metrics(run_dir),
+        "metrics": _metrics(run_dir, metrics),
         "patients": _patients(run_dir, cfg, data),
         "data": {
             "name": str(cfg.data_name),
@@ -99,12 +111,13 @@ def _weights(networks: Mapping[str, nn.Module], described: Mapping[str, Any]) ->
     return {f"{name}.{key}": value for name in held for key, value in networks[name].state_dict().items()}
 
 
-def _metrics(run_dir: Path) -> dict[str, Any]:
-    """Figures of the run's evaluation, where it was evaluated."""
-    for folder in (run_dir / "evaluation", run_dir):
-        if (folder / "metrics.json").is_file():
-            return read_metrics(folder / "metrics.json")
-    return {}
+def _metrics(run_dir: Path, file: str | Path | None) -> dict[str, Any]:
+    """Figures of the run's evaluation, where it was evaluated; null where undefined."""
+    files = [Path(file)] if file else [run_dir / "evaluation" / METRICS, run_dir / METRICS]
+    found = next((one for one in files if one.is_file()), None)
+    if file and not found:
+        raise UserError(f"there is no evaluation {file}; give the metrics.json that evaluate.py wrote")
+    return json.loads(found.read_text(encoding="utf-8")) if found else {}
 
 
 def _patients(run_dir: Path, cfg: DictConfig, data: pl.LightningDataModule) -> dict[str, Any]:

@@ -60,15 +60,21 @@ def read_image(
     has no such slice, holds NaN, or cannot be Hounsfield units.
     """
     raw = _read(path, lambda volume: _slice(volume, index, point_mm))
-    pixels = raw.pixels
+    return replace(raw, pixels=hounsfield(path, raw.pixels, hu_range))
+
+
+def hounsfield(
+    path: Path, pixels: np.ndarray, hu_range: tuple[float, float] = (HU_MIN, HU_MAX)
+) -> np.ndarray:
+    """float32 Hounsfield units of what a file holds, as `read_image` takes it. Raises UserError as that does."""
     _check_finite(path, pixels)
     if pixels.dtype == np.uint8 or (pixels.dtype.kind == "u" and path.suffix.lower() in PICTURES):
         low, high = hu_range
         share = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
         _check_range(path, pixels, high - low)
-        return replace(raw, pixels=low + share * (high - low))
+        return low + share * (high - low)
     _check_hounsfield(path, pixels)
-    return replace(raw, pixels=pixels.astype(np.float32))
+    return pixels.astype(np.float32)
 
 
 def read_mask(path: Path, index: int | None = None, image: Plane | None = None) -> Plane:

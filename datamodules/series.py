@@ -20,7 +20,7 @@ from datamodules.dicom import AXIAL, GDCM, UNREADABLE, files_in, load, pixels, r
 from utils.errors import UserError
 
 TAGS = ["SeriesInstanceUID", "ImageType", "Rows", "Columns", "PixelSpacing", "NumberOfFrames"]
-TAGS += ["SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"]
+TAGS += ["SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "Modality"]
 SAME_MM = 0.05  # slices so close lie at one place: headers repeat positions to a micrometre
 SAME_AXIS = 1e-3  # by so much components of the axes may differ within a stack
 UNEVEN = 1.5  # a step so much longer than the usual one is a gap
@@ -30,7 +30,8 @@ UNEVEN = 1.5  # a step so much longer than the usual one is a gap
 class Header:
     """What a file says of its slice: size (rows, columns), spacing (mm per row, per column) or None, and where it
     lies: position of the first pixel and axes (2, 3), along which columns and rows count up; None if unsaid.
-    thickness: mm, 0 if unsaid. scout: whether it calls itself a localizer.
+    thickness: mm, 0 if unsaid. scout: whether it calls itself a localizer. modality: as CT, "" if unsaid. frames: how
+    many the file holds.
     """
 
     path: Path
@@ -41,6 +42,8 @@ class Header:
     axes: np.ndarray | None
     thickness: float
     scout: bool
+    modality: str = ""
+    frames: int = 1
 
     def is_parallel(self, other: Header) -> bool:
         """Whether both may belong to one stack: series, size, pixel spacing and axes are the same."""
@@ -187,7 +190,7 @@ def read_header(path: Path) -> Header | None:
         return None
     position, cosines = tags.get("ImagePositionPatient"), tags.get("ImageOrientationPatient")
     placed = (
-        position and cosines and (tags.get("NumberOfFrames") or 1) == 1
+        position and cosines and int(tags.get("NumberOfFrames") or 1) == 1
     )  # frames have places of their own
     return Header(
         path=path,
@@ -198,6 +201,8 @@ def read_header(path: Path) -> Header | None:
         axes=np.array(cosines, dtype=float).reshape(2, 3) if placed else None,
         thickness=float(tags.get("SliceThickness") or 0.0),
         scout="LOCALIZER" in (tags.get("ImageType") or ()),
+        modality=str(tags.get("Modality") or "").strip().upper(),
+        frames=int(tags.get("NumberOfFrames") or 1),
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from evaluation import aggregate_figures as draw
 from evaluation.aggregate import TOP, RunFigures, Split, Spread, Tested, map_figures, pooled_figures, spreads
 from evaluation.bootstrap import Figure
-from evaluation.figures import RELEVANCE_SCALE, SCALE_WORDS
+from evaluation.colours import RELEVANCE_SCALE, SCALE_WORDS
 from evaluation.localisation import DILATION_MM
 from evaluation.report import Headline, Picture, Report, Section, Table, number, with_interval
 from evaluation.results import prefixed

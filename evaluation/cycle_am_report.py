@@ -8,6 +8,7 @@ import numpy as np
 from evaluation import figures as draw
 from evaluation.bootstrap import Figure
 from evaluation.classifier import classifier_section
+from evaluation.colours import SCALE_WORDS
 from evaluation.doubts import doubts
 from evaluation.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from evaluation.report import Headline, Picture, Report, Section, Table, number, p_value, with_interval
@@ -25,7 +26,7 @@ LEGEND = (
     "From left: x, G⁻(x), G⁺(x) with p(malignant) of the explained classifier, the changes Δ⁻ = G⁻(x) − "
     "x and Δ⁺ = G⁺(x) − x, "
     "R = Δ⁺ − Δ⁻ = G⁺(x) − G⁻(x), and R laid over x. Changes: red is brighter than x, blue is darker. R: "
-    f"red is brighter where malignant, blue is darker where malignant. Both are {draw.SCALE_WORDS}; R over x is the "
+    f"red is brighter where malignant, blue is darker where malignant. Both are {SCALE_WORDS}; R over x is the "
     "more opaque the larger it is."
 )
 
@@ -328,7 +329,7 @@ def _maps_picture(result, masks, figures_dir: Path) -> Picture:
         figures_dir / "mean_maps.png", result.made.relevance, outline, result.localisation.correlation
     )
     caption = (
-        f"Left: mean of R over all cases, {draw.SCALE_WORDS}; a generator that paints one pattern shows it here. "
+        f"Left: mean of R over all cases, {SCALE_WORDS}; a generator that paints one pattern shows it here. "
         "Middle: mean of |R| on a scale of its own"
         + (
             ", with the outline of pixels that are nodule in more than half of the cases that have an outline (green)"

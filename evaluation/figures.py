@@ -13,24 +13,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patheffects import withStroke
 
-from datamodules.contract import HU_MAX, HU_MIN
 from evaluation.bootstrap import Figure
+from evaluation.colours import ACCENT, BENIGN, DIVERGING, MALIGNANT, PLAIN, RELEVANCE_SCALE, WHOLE_HU
 from evaluation.inference import Outputs
 from evaluation.report import number
 from evaluation.transfer import Transfer
 
-BENIGN, MALIGNANT, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
-DIVERGING = "RdBu_r"
 VIVID_RED, VIVID_BLUE = (
     np.array([1.0, 0.22, 0.16]),
     np.array([0.18, 0.5, 1.0]),
 )  # bright enough to show on grey
-RELEVANCE_SCALE = 0.3  # R and changes are drawn from -.3 to .3 wherever they are, so that pictures compare
-WHOLE_HU = HU_MAX - HU_MIN
-SCALE_WORDS = (
-    f"drawn from −{RELEVANCE_SCALE} to {RELEVANCE_SCALE} ({RELEVANCE_SCALE * WHOLE_HU:.0f} HU), what is beyond in the "
-    "colour of the end"
-)
 OUTLINED = [withStroke(linewidth=2, foreground="black")]  # readable on any image
 WIDTH = 9.0  # inches; the report shows pictures at about this width
 DPI = 130

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object, instantiate
@@ -17,10 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from explainers.base import Explainer
+from utils import conf
 from utils.config import check_config
 from utils.errors import UserError
 
-CONF = Path(__file__).resolve().parents[1] / "conf" / "explainer"
+CONF = conf.folder("explainer")
 
 
 @dataclass(frozen=True)

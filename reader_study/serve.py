@@ -21,9 +21,10 @@ from reader_study.files import IMAGES, STUDY, Study, read_study
 from reader_study.links import ACCESS, hashed, prefix
 from reader_study.server import build_app
 from reader_study.store import COORDINATOR, Store, open_store, sqlite_url
+from utils import conf
 from utils.errors import UserError
 
-TEXTS = Path(__file__).resolve().parents[1] / "conf/study/texts/en.yaml"  # has every text
+TEXTS = conf.folder("study", "texts", "en.yaml")  # has every text
 HASH = re.compile(r"[0-9a-f]{64}")
 
 

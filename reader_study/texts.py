@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from utils import conf
 from utils.errors import UserError
 
-TEXTS = Path(__file__).resolve().parents[1] / "conf" / "study" / "texts"
+TEXTS = conf.folder("study", "texts")
 PATTERN_LANGUAGE = "en"  # its keys and placeholders are those that every language must have
 SPACES = r"[\s_\-]*"
 

@@ -47,3 +47,12 @@ def test_the_build_takes_the_licence_as_it_is_written():
     assert isinstance(PROJECT["project"]["license"], str)
     (setuptools,) = PROJECT["build-system"]["requires"]
     assert int(re.fullmatch(r"setuptools>=(\d+)", setuptools)[1]) >= 77
+
+
+def test_every_package_is_in_the_wheel():
+    own = ("tests", "benchmarks", "build", "conf")
+    files = [file.relative_to(ROOT) for file in ROOT.glob("[!.]*/**/*.py")]
+    packages = {".".join(file.parent.parts) for file in files if file.parts[0] not in (*own, "runs")}
+    tools = PROJECT["tool"]["setuptools"]
+    assert packages | {"cycle_am.conf"} == set(tools["packages"])
+    assert {file.stem for file in ROOT.glob("*.py")} == set(tools["py-modules"])

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from utils import conf
+
+CONF = conf.folder()
 SETTINGS = """Any setting:            key.of.it=value; see them all with --cfg job
 Special characters:     'key="a=b, c.csv"', quoted for the shell and for Hydra
 More of your own:       --config-dir FOLDER, laid out as conf/

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,3 +35,33 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
 def copy_atomically(source: str | Path, target: str | Path) -> Path:
     """Copy a file so that `target` is never seen half-written."""
     return write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def write_folder(path: str | Path, fill: Callable[[Path], Any]) -> Path:
+    """Let `fill` write into a hidden folder beside `path`, then move that there; an earlier folder is replaced.
+
+    A process that dies in between leaves the earlier folder, or none, but never half a one.
+    """
+    path = Path(path)
+    temporary, earlier = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        _swap(temporary, path, earlier)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(earlier, ignore_errors=True)
+    return path
+
+
+def _swap(new: Path, path: Path, earlier: Path) -> None:
+    """Put a folder in another's place; where that fails, the earlier one is back."""
+    if not path.exists():
+        new.rename(path)
+        return
+    path.rename(earlier)
+    try:
+        new.rename(path)
+    except BaseException:
+        earlier.rename(path)
+        raise

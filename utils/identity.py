@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WHOLE = re.compile(r"0*([0-9]+)(\.0*)?")
 
@@ -40,6 +42,8 @@ def loose_key(text: str) -> str:
 def is_in(ids: Iterable[str], others: Iterable[str]) -> np.ndarray:
     """(N,) bool: which of N ids may be among the others, in whatever spelling."""
     known = set(map(loose_key, others))
+    import numpy as np
+
     return np.array([loose_key(one) in known for one in ids], dtype=bool)
 
 

@@ -1,1 +1,1 @@
-"""What an explanation is written to: pictures, volumes, pages, DICOM."""
+"""What comes out of an explanation: pictures, an animation, volumes in the source's coordinates, figures and a page."""

@@ -18,7 +18,7 @@ from callbacks.domain_transfer import DomainTransfer
 from callbacks.log_media import log_histograms, log_image, log_table
 from callbacks.relevance_panel import RelevancePanel, choose, coloured, grey, panel, strip
 from callbacks.score_plot import ScorePlot
-from evaluation.figures import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
+from evaluation.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
 from tests.fakes import BlobDataModule
 from utils.loggers import close
 

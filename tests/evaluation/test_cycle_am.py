@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.colours import SCALE_WORDS
 from evaluation.cycle_am import evaluate_cycle_am
 from evaluation.cycle_am_report import balanced_sample
-from evaluation.figures import SCALE_WORDS
 from evaluation.results import read_metrics
 from tests.evaluation.fakes import (
     BrightnessClassifier,

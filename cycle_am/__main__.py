@@ -1,0 +1,10 @@
+"""`python -m cycle_am`: the command `cycle-am`."""
+
+import sys
+
+from cycle_am.cli import main
+from utils.console import tolerate_streams
+
+if __name__ == "__main__":
+    tolerate_streams()
+    sys.exit(main())
