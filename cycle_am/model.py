@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from cycle_am import dial
-from cycle_am.explanation import Explanation, Place, Probabilities
+from cycle_am.explanation import Explanation, Probabilities
 from cycle_am.task import Task
-from cycle_am.trust import Assessor
+from cycle_am.trust import Assessor, Trust
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
-BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
+BATCH = (
+    16  # images that are explained at once: bounds the memory, whatever their number, and stays in the cache
+)
 
 
 class Changed(NamedTuple):
@@ -88,7 +90,8 @@ class Model:
         `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
         Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
         lidc, series; lesions of which there is no window are told in a warning each.
-        Raises UserError where they are neither, or no window of a source can be had.
+        Windows in float32 are not copied: leave them as they are while the explanation is in use. Raises UserError
+        where they are neither, or no window of a source can be had.
         """
         if isinstance(images, str | PurePath):
             return self._explain_source(images, trust, batch, {"spacing": spacing, **where})
@@ -97,8 +100,8 @@ class Model:
                 f"{', '.join(where)} say where in a file; arrays are windows, or planes with spacing"
             )
         x = self.windows(images, spacing)
-        parts = [self._explain(part, trust) for part in x.split(batch)]
-        return _joined(parts, self, ())
+        parts = (self._explain(part, trust) for part in x.split(batch))
+        return _joined(parts, x[:, 0].numpy(), self)
 
     def _explain_source(
         self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
@@ -257,10 +260,15 @@ def _told(failure: Failure) -> str:
     return f"{failure.name}: {failure.reason}"
 
 
-def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "x_neg", "x_pos")]
-    both = [
-        Probabilities(*map(np.concatenate, zip(*(getattr(part, name) for part in parts), strict=True)))
-        for name in ("explained", "judge")
-    ]
-    return Explanation(*arrays, *both, tuple(v for part in parts for v in part.trust), place, model)
+def _joined(parts: Iterator[Explanation], x: np.ndarray, model: Model) -> Explanation:
+    """One explanation of the images x (N, H, W); a part's images are let go once they are copied."""
+    neg, pos = np.empty_like(x), np.empty_like(x)
+    said: list[tuple[Probabilities, Probabilities, tuple[Trust, ...]]] = []
+    start = 0
+    for part in parts:
+        here = slice(start, start := start + len(part))
+        neg[here], pos[here] = part.x_neg, part.x_pos
+        said.append((part.explained, part.judge, part.trust))
+    explained, judge, trust = zip(*said, strict=True)
+    both = [Probabilities(*map(np.concatenate, zip(*p, strict=True))) for p in (explained, judge)]
+    return Explanation(x, neg, pos, *both, tuple(v for some in trust for v in some), (), model)
