@@ -8,7 +8,8 @@ that has it already does not hold it twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ EMPTY = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID"
 EMPTY += ["AccessionNumber", "ReferringPhysicianName"]  # those that the standard lets be unknown
 REFERENCE = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 REFERENCE += ["PatientID", "Rows", "Columns", "NumberOfFrames", "AccessionNumber"]
-WRONG = (pydicom.errors.InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, OSError)
+WRONG = (pydicom.errors.InvalidDicomError, AttributeError, KeyError, ValueError, TypeError)
 
 
 def write(folder: str | Path, explanation: Explanation, files: Sequence[str | Path]) -> list[Path]:
@@ -53,17 +54,20 @@ def write(folder: str | Path, explanation: Explanation, files: Sequence[str | Pa
     several lesions or has no place, or the source lacks what DICOM needs.
     """
     lesion = _Lesion(explanation, list(map(Path, files)))
-    written = []
-    for name, build in ((CAPTURE, _capture), (MAP, _map), (REPORT, _report)):
-        try:
-            made = build(lesion)
-        except WRONG as error:
-            raise UserError(
-                f"the source does not bear {name} ({_line(error)}); leave DICOM output out for it"
-            ) from error
-        save = partial(made.save_as, enforce_file_format=True)
-        written.append(write_atomically(Path(folder) / name, save))
-    return written
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's and highdicom's may show what a header says of a person
+        parts = ((CAPTURE, _capture), (MAP, _map), (REPORT, _report))
+        return [_written(Path(folder) / name, build, lesion) for name, build in parts]
+
+
+def _written(path: Path, build: Callable[[_Lesion], Dataset], lesion: _Lesion) -> Path:
+    try:
+        made = build(lesion)
+        return write_atomically(path, partial(made.save_as, enforce_file_format=True))
+    except WRONG as error:
+        raise UserError(
+            f"the source does not bear {path.name} ({_line(error)}); leave DICOM output out for it"
+        ) from error
 
 
 class _Lesion:
@@ -143,20 +147,37 @@ class _Lesion:
 
 
 def _header(path: Path) -> Dataset:
-    """Of the lesion's slice, what may be unknown filled in as such."""
+    """Of the lesion's slice; what may be unknown is so where it is absent or, which is told, wrong."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
-    except WRONG as error:
+    except (*WRONG, OSError) as error:
         raise UserError(
             f"the lesion's slice cannot be read as DICOM ({_line(error)}); mend it, or leave DICOM output out"
         ) from error
     missing = [tag for tag in NEEDED if not header.get(tag)]
     if missing:
         raise UserError(f"the lesion's slice has no {', '.join(missing)}; DICOM output cannot refer to it")
+    wrong = [tag for tag in EMPTY if not _conforms(header, tag)]
+    if wrong:
+        warnings.warn(
+            f"DICOM output leaves {', '.join(wrong)} empty: the source's is not valid", stacklevel=5
+        )
     for tag in EMPTY:
-        if tag not in header:
+        if tag not in header or tag in wrong:
             setattr(header, tag, "")
     return header
+
+
+def _conforms(header: Dataset, tag: str) -> bool:
+    """Whether highdicom can take what a header says, if anything; names and ids it takes as they are."""
+    try:
+        value = str(header.get(tag) or "").strip()
+        if tag == "PatientSex":
+            return value in ("", "M", "F", "O")
+        kinds = {"Date": pydicom.valuerep.DA, "Time": pydicom.valuerep.TM}
+        return all(kind(value) is not None for end, kind in kinds.items() if value and tag.endswith(end))
+    except ValueError:
+        return False
 
 
 def _capture(lesion: _Lesion) -> Dataset:
@@ -330,4 +351,6 @@ def _code(value: str, meaning: str) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+    """What an error says, where that names tags alone; others may show what a header says of a person."""
+    names_tags = isinstance(error, AttributeError | KeyError)
+    return " ".join(str(error).split())[:120] if names_tags else type(error).__name__

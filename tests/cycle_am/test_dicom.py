@@ -297,6 +297,33 @@ def test_a_source_that_lacks_what_dicom_can_do_without_is_taken(series, tmp_path
     assert measures[0].get("SliceThickness") == (None if tag == "SliceThickness" else 2.5)
 
 
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("PatientBirthDate", "19501"), ("PatientSex", "W"), ("StudyTime", "99"), ("PatientName", "Doe" * 30)],
+)
+def test_what_is_wrong_in_a_header_is_never_shown(series, tmp_path, tag, value, monkeypatch, recwarn):
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
+    source(2, **{tag: value}).save_as(series[0], enforce_file_format=True)
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", None)
+    one = lesion(series[0])
+    recwarn.clear()
+    paths = dicom.write(tmp_path / "out", one, series)
+    told = [str(warning.message) for warning in recwarn]
+    assert not any(value in text for text in told)
+    if tag != "PatientName":
+        assert any(f"leaves {tag} empty" in text for text in told)
+        assert not any(pydicom.dcmread(path).get(tag) for path in paths)
+
+
+def test_a_name_in_another_script_stays_what_it_is(series, tmp_path):
+    name = "Kim^Heejung=김^희중"
+    source(2, SpecificCharacterSet="ISO_IR 192", PatientName=name).save_as(
+        series[0], enforce_file_format=True
+    )
+    paths = dicom.write(tmp_path / "out", lesion(series[0]), series)
+    assert [str(pydicom.dcmread(path).PatientName) for path in paths] == [name] * 3
+
+
 def test_without_a_place_or_of_several_lesions_it_is_refused(series, tmp_path):
     model = small_model()
     for one in (model.explain(images(1)), model.explain(images(2))):
