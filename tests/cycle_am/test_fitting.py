@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from torch import nn
 import cycle_am
 from datamodules.cases import Cases
 from tests.fakes import BlobDataModule, Residual
+from tests.helpers import composed, same_training
 from utils.errors import UserError
+from utils.training import train
 
 TINY = {
     "model": {"generator": {"channels": [2, 2, 2, 2]}, "discriminator": {"channels": [2, 2, 2, 2]}},
@@ -83,6 +86,19 @@ def test_it_is_loaded_again_from_the_run_and_from_its_file(fitted, blobs):
             cycle_am.load(source)
     with pytest.raises(UserError, match="another classifier"):
         cycle_am.load(out, classifier=Residual(outputs=1))
+
+
+def test_train_py_trains_the_very_same_generators(fitted, tmp_path):
+    network, _, out = fitted
+    torch.save(network.state_dict(), tmp_path / "own.pt")
+    own = ["classifier=custom", "classifier.target=tests.fakes.one_logit"]
+    own += [f"classifier.weights={tmp_path / 'own.pt'}"]
+    own += [f"classifier.{name}={out / name}.ckpt" for name in ("selector", "judge")]
+    settings = ["trainer=cpu", "trainer.min_epochs=1", "trainer.max_epochs=1"]
+    settings += ["data=arrays", f"data.cases={out / 'cases.npz'}", "data.batch_size=8", "data.fov_mm=30"]
+    settings += [f"model.{name}.channels=[2,2,2,2]" for name in ("generator", "discriminator")]
+    cfg = composed(["experiment=cycle_am_small", *settings, *own, "publish=false"], tmp_path)
+    assert same_training(Path(train(cfg)["best"]), out / "best.ckpt")
 
 
 def test_a_folder_in_use_is_not_trained_into(fitted, blobs):
