@@ -261,14 +261,16 @@ def _told(failure: Failure) -> str:
 
 
 def _joined(parts: Iterator[Explanation], x: np.ndarray, model: Model) -> Explanation:
-    """One explanation of the images x (N, H, W); a part's images are let go once they are copied."""
-    neg, pos = np.empty_like(x), np.empty_like(x)
-    said: list[tuple[Probabilities, Probabilities, tuple[Trust, ...]]] = []
+    """One explanation of the images x (N, H, W). Nothing of a part is kept: small arrays that stay between large ones
+    that go would keep their memory too.
+    """
+    neg, pos, p = np.empty_like(x), np.empty_like(x), np.empty((2, 3, len(x)), np.float32)
+    trust: list[Trust] = []
     start = 0
     for part in parts:
         here = slice(start, start := start + len(part))
         neg[here], pos[here] = part.x_neg, part.x_pos
-        said.append((part.explained, part.judge, part.trust))
-    explained, judge, trust = zip(*said, strict=True)
-    both = [Probabilities(*map(np.concatenate, zip(*p, strict=True))) for p in (explained, judge)]
-    return Explanation(x, neg, pos, *both, tuple(v for some in trust for v in some), (), model)
+        p[..., here] = part.explained, part.judge
+        trust += part.trust
+    explained, judge = (Probabilities(*by) for by in p)
+    return Explanation(x, neg, pos, explained, judge, tuple(trust), (), model)

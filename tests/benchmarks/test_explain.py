@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks import explain
 
+pytestmark = pytest.mark.slow  # half a minute of computing
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
