@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import contention, data, training
+from benchmarks import contention, data, explain, training
 from utils.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()
-    sys.exit(data.main([]) or training.main([]) or contention.main([]))
+    sys.exit(data.main([]) or training.main([]) or explain.main([]) or contention.main([]))

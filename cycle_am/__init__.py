@@ -18,13 +18,17 @@ _HOMES = {
     "load": "cycle_am.loading",
     "models": "cycle_am.loading",
     "Model": "cycle_am.model",
+    "fit": "cycle_am.fitting",
     "Explanation": "cycle_am.explanation",
     "UserError": "utils.errors",
 }
-__all__ = sorted(_HOMES)
+_MODULES = ("onnx",)  # for those who have exported models and no torch
+__all__ = sorted((*_HOMES, *_MODULES))
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"cycle_am.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'cycle_am' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -36,7 +36,7 @@ def load(source: str | Path, classifier: nn.Module | None = None) -> Model:
     if path.is_dir():
         from cycle_am.pack import of_run
 
-        return assemble(of_run(path), "", classifier)
+        return assemble(of_run(path, classifier=classifier), "", classifier)
     if not path.is_file() and path.suffix != model_file.SUFFIX:
         raise UserError(
             f"there is no model {source}; shipped: {', '.join(models()) or 'none'}; or give a file or a run"
@@ -74,7 +74,9 @@ def _network(
             raise UserError(
                 "this model explains a network of its owner, which no file can hold; give load(..., classifier=)"
             )
-        return own
+        from utils.custom import wrap
+
+        return wrap(own).net
     if described.get("kind") not in KINDS:
         raise UserError(
             f"the model file's {name} is a {described.get('kind')}, which this version does not know"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,16 +15,19 @@ from torch import Tensor, nn
 from cycle_am import dial
 from cycle_am.explanation import Explanation, Place, Probabilities
 from cycle_am.task import Task
-from cycle_am.trust import Assessor
+from cycle_am.trust import Assessor, Trust
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
 
 if TYPE_CHECKING:
     from cycle_am.sources import Failure, Window
+    from explainers.base import Explainer
 
 KINDS = {"ConvNet": ConvNet, "UNetGenerator": UNetGenerator}
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
-BATCH = 64  # images that are explained at once: bounds the memory, whatever their number
+BATCH = (
+    16  # images that are explained at once: bounds the memory, whatever their number, and stays in the cache
+)
 
 
 class Changed(NamedTuple):
@@ -87,7 +90,8 @@ class Model:
         `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
         Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
         lidc, series; lesions of which there is no window are told in a warning each.
-        Raises UserError where they are neither, or no window of a source can be had.
+        Windows in float32 are not copied: leave them as they are while the explanation is in use. Raises UserError
+        where they are neither, or no window of a source can be had.
         """
         if isinstance(images, str | PurePath):
             return self._explain_source(images, trust, batch, {"spacing": spacing, **where})
@@ -96,8 +100,8 @@ class Model:
                 f"{', '.join(where)} say where in a file; arrays are windows, or planes with spacing"
             )
         x = self.windows(images, spacing)
-        parts = [self._explain(part, trust) for part in x.split(batch)]
-        return _joined(parts, self, ())
+        parts = (self._explain(part, trust) for part in x.split(batch))
+        return _joined(parts, x[:, 0].numpy(), self)
 
     def _explain_source(
         self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
@@ -180,6 +184,57 @@ class Model:
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
         return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The explained network: images (N, 1, H, W) in [0, 1] -> logits (N, 2)."""
+        return self.networks["classifier"]
+
+    def explainer(
+        self,
+        id: str = "cycle_am_attribution",
+        *,
+        background: Any = None,
+        classifier: nn.Module | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Explainer:
+        """Any explainer of the comparison (`explainers.build.available()`) for this model's classifier.
+
+        background: training images, as `explain` takes images, where a method needs some: no model file holds any.
+        classifier: another network than the model's. settings: as in `conf/explainer/<id>.yaml`. Raises UserError for
+        an unknown id or setting, and where something is missing.
+        """
+        from explainers.build import Context, build
+
+        around = None if background is None else self.windows(background)
+        return build(
+            id, Context(classifier or self.classifier, around, self, self.task.pixel_mm, seed), settings
+        )
+
+    def attribute(self, inputs: Any, target: Any = 1, **settings: Any) -> Any:
+        """As captum's `attribute`: a tensor (N, 1, H, W) in [0, 1], or a tuple of that one, in; the same out.
+
+        Signed evidence for target (a class for all, or one each), as `Explanation.attribution` has it for 1. settings:
+        as of `explainer`, whose `id` may be another.
+        """
+        if isinstance(inputs, tuple):
+            (inputs,) = inputs
+            return (self.attribute(inputs, target, **settings),)
+        return self.explainer(**settings).explain(inputs, target).to(inputs.dtype)
+
+    def explain_func(self, id: str = "cycle_am_attribution", **settings: Any) -> Callable[..., np.ndarray]:
+        """What Quantus calls: `explain_func(model, inputs, targets, **kwargs)`, arrays (N, 1, H, W) in and out.
+
+        It explains the network that it is given (Quantus also gives randomised ones), by this model's generators where
+        the method has some. settings: as of `explainer`.
+        """
+
+        def explain(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
+            images, classes = torch.as_tensor(inputs).float(), torch.as_tensor(targets).long()
+            return self.explainer(id, classifier=model, **settings).explain(images, classes).cpu().numpy()
+
+        return explain
+
     @torch.inference_mode()
     def dial_probabilities(
         self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
@@ -205,10 +260,17 @@ def _told(failure: Failure) -> str:
     return f"{failure.name}: {failure.reason}"
 
 
-def _joined(parts: list[Explanation], model: Model, place: tuple[Place, ...]) -> Explanation:
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "x_neg", "x_pos")]
-    both = [
-        Probabilities(*map(np.concatenate, zip(*(getattr(part, name) for part in parts), strict=True)))
-        for name in ("explained", "judge")
-    ]
-    return Explanation(*arrays, *both, tuple(v for part in parts for v in part.trust), place, model)
+def _joined(parts: Iterator[Explanation], x: np.ndarray, model: Model) -> Explanation:
+    """One explanation of the images x (N, H, W). Nothing of a part is kept: small arrays that stay between large ones
+    that go would keep their memory too.
+    """
+    neg, pos, p = np.empty_like(x), np.empty_like(x), np.empty((2, 3, len(x)), np.float32)
+    trust: list[Trust] = []
+    start = 0
+    for part in parts:
+        here = slice(start, start := start + len(part))
+        neg[here], pos[here] = part.x_neg, part.x_pos
+        p[..., here] = part.explained, part.judge
+        trust += part.trust
+    explained, judge = (Probabilities(*by) for by in p)
+    return Explanation(x, neg, pos, explained, judge, tuple(trust), (), model)

@@ -22,7 +22,7 @@ from utils import runs
 from utils.checkpoints import load_module
 from utils.classifiers import find_classifiers, load_classifier
 from utils.config import register
-from utils.custom import Custom
+from utils.custom import Custom, wrap
 from utils.errors import UserError
 from utils.training import build_data
 
@@ -41,8 +41,16 @@ def pack(
     return write(out, of_run(Path(run), name, metrics))
 
 
-def of_run(run_dir: Path, name: str | None = None, metrics: str | Path | None = None) -> Content:
-    """What the model file of a run holds, as `pack`; its data are prepared again where their cache is gone."""
+def of_run(
+    run_dir: Path,
+    name: str | None = None,
+    metrics: str | Path | None = None,
+    classifier: nn.Module | None = None,
+) -> Content:
+    """What the model file of a run holds, as `pack`; its data are prepared again where their cache is gone.
+
+    classifier: the user's own network, where the run explains one that its settings do not name.
+    """
     best = run_dir / "best.ckpt"
     if not best.is_file():
         raise UserError(f"{run_dir} has no best.ckpt; give the folder of a finished CycleAM run")
@@ -52,7 +60,8 @@ def of_run(run_dir: Path, name: str | None = None, metrics: str | Path | None = 
         raise UserError(f"{run_dir} is a run of {cfg.get('name')}; give the folder of a CycleAM run")
     data = build_data(cfg)
     runs.check_split(run_dir, data)
-    classifiers = find_classifiers(cfg, best)
+    own = None if classifier is None else wrap(classifier)
+    classifiers = find_classifiers(cfg, best, own=own)
     gan = load_module(best, get_class(cfg.model._target_), **classifiers.networks())
     explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
     g_neg, g_pos = gan.explaining_generators

@@ -11,7 +11,11 @@ from omegaconf import OmegaConf
 from tests.helpers import ROOT
 from utils.config import Action, check_config, expand_home, register
 
-NEEDED = {"data=lidc": "data.dicom_root=/lidc", "data=manifest": "data.csv=/cases.csv"}  # no default
+NEEDED = {
+    "data=lidc": "data.dicom_root=/lidc",
+    "data=manifest": "data.csv=/cases.csv",
+    "data=arrays": "data.cases=/c.npz",
+}  # no default
 
 
 def options(group: str) -> list[str]:
@@ -60,7 +64,7 @@ def test_every_evaluation_with_all_data(evaluation):
 
 
 def test_every_preparation_and_every_action_of_a_study():
-    assert [resolved("prepare", f"data={data}")["shards"] for data in options("data")] == [1] * 4
+    assert [resolved("prepare", f"data={data}")["shards"] for data in options("data")] == [1] * 5
     assert [resolved("study", f"action={action.name}")["action"] for action in Action] == list(Action)
 
 

@@ -122,9 +122,12 @@ def load_classifier(path: str | Path) -> ClassifierModule:
 
 
 def find_classifiers(
-    cfg: DictConfig, resume: Path | None = None, data: pl.LightningDataModule | None = None
+    cfg: DictConfig,
+    resume: Path | None = None,
+    data: pl.LightningDataModule | None = None,
+    own: Custom | None = None,
 ) -> Classifiers:
-    """A user's own network (`classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
+    """A user's own network (`own`, or `classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
     explicit paths; else from the run of CycleAM that is resumed or evaluated (`resume`, a checkpoint); else
     from the run of the same seed and split as `data` in `classifier.runs`, or in the multirun of which this is a
     job where that trains classifiers too; else from what `experiment=classifier` left for this data.
@@ -132,7 +135,7 @@ def find_classifiers(
     Raises UserError that names the command to run where there are none, and where `resume` explains another one.
     """
     choice = cfg.classifier
-    custom = load_custom(choice.target, choice.weights) if "target" in choice else None
+    custom = own or (load_custom(choice.target, choice.weights) if "target" in choice else None)
     names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
     folder = None if all(choice[name] for name in names) else _folder(cfg, resume, data)
     paths = [Path(choice[name] or folder / _file(name, folder)) for name in names]

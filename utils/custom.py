@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,18 @@ def load_custom(target: str | None, weights: str | None) -> Custom:
     if path and not path.is_file():
         raise UserError(f"classifier.weights: {path} does not exist; give the path of a file")
     net = _build(str(target), path) if target else _load_program(path)
-    return Custom(
-        Logits(net, single=_is_single(net)), " with ".join(str(part) for part in (target, path) if part)
-    )
+    return _checked(net, " with ".join(str(part) for part in (target, path) if part))
+
+
+def wrap(net: nn.Module, name: str = "your network") -> Custom:
+    """A copy of a network that is at hand, in evaluation mode on the CPU. Raises UserError as `load_custom`."""
+    if not isinstance(net, nn.Module):
+        raise UserError(f"the classifier is {type(net).__name__}; give a torch.nn.Module")
+    return _checked(deepcopy(net).cpu().float().eval(), name)
+
+
+def _checked(net: nn.Module, name: str) -> Custom:
+    return Custom(Logits(net, single=_is_single(net)), name)
 
 
 def _build(target: str, path: Path | None) -> nn.Module:

@@ -28,6 +28,7 @@ from utils import loggers as log
 from utils.checkpoints import AtomicCheckpointIO, load_weights
 from utils.classifiers import Classifiers, find_classifiers
 from utils.config import check_config
+from utils.custom import Custom
 from utils.errors import UserError
 from utils.files import copy_atomically
 
@@ -128,6 +129,12 @@ def train_classifier(cfg: DictConfig) -> Result:
     """The explained classifier and its companions: `<companion>.ckpt` beside `best.ckpt`."""
     source = resume_source(cfg)
     result = train_one_classifier(cfg, source)
+    train_companions(cfg, source)
+    return result
+
+
+def train_companions(cfg: DictConfig, source: Path | None = None) -> None:
+    """The independent classifiers of `cfg.companions`, going on from beside the checkpoint `source`."""
     for name, changes in (cfg.companions or {}).items():
         say(f"companion: {name}")
         other = train_one_classifier(
@@ -135,7 +142,6 @@ def train_classifier(cfg: DictConfig) -> Result:
         )
         if other["best"]:
             rank_zero_only(copy_atomically)(other["best"], Path(cfg.paths.run_dir) / f"{name}.ckpt")
-    return result
 
 
 def companion(cfg: DictConfig, name: str, changes: DictConfig) -> DictConfig:
@@ -164,14 +170,17 @@ def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
     return fit(cfg, module, data, resume, start_from(cfg, module))
 
 
-def train_cycle_am(cfg: DictConfig) -> Result:
-    """CycleAM's generators for a classifier; copies of the classifiers are kept in the run's folder."""
+def train_cycle_am(cfg: DictConfig, own: Custom | None = None) -> Result:
+    """CycleAM's generators for a classifier; copies of the classifiers are kept in the run's folder.
+
+    own: a user's network that is at hand, instead of what `cfg.classifier` names.
+    """
     resume = resume_source(cfg)
     ended = take_over(cfg, resume)
     if ended:
         return ended
     data = build_data(cfg)
-    classifiers = find_classifiers(cfg, resume, data)
+    classifiers = find_classifiers(cfg, resume, data, own)
     say(classifiers.describe())
     settle_split(cfg, data, resume, classifiers.folders())
     for doubt in classifiers.doubts(data):
