@@ -27,7 +27,7 @@ Mistake = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def learn(images: Tensor, seed: int = 0) -> ConvNet:
-    """The network for training images (N, 1, 64, 64) in [0, 1], in eval mode: the same images and seed, the same one."""
+    """The network for training images (N, 1, 64, 64) in [0, 1], in eval mode; equal images and seed give it again."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         network = ConvNet(**NETWORK).to(memory_format=torch.channels_last)

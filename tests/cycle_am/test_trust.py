@@ -151,7 +151,8 @@ def test_limits_are_of_the_validation_cases():
     values = torch.linspace(0, 1, 101)
     found = limits({"distance": values, "mistake": values, "shift": values, "noise": 0.95 + values / 20})
     assert set(found) == set(LIMITS)
-    assert found["distance"] == pytest.approx(0.99) and found["mistake"] == pytest.approx(0.97)
+    assert found["distance"] == pytest.approx(0.99)
+    assert found["mistake"] == pytest.approx(0.97)
     assert found["far_distance"] == pytest.approx(1.5), "twice from the median .5 to the farthest 1"
     assert found["shift"] == pytest.approx(0.01), "validation cases agree less than what counts as stable"
     assert found["noise"] == STABLE
@@ -160,7 +161,8 @@ def test_limits_are_of_the_validation_cases():
 def test_r_that_follows_the_image_is_stable_and_a_fixed_picture_is_not(local):
     x = blobs(6, seed=3)
     figures = local.assessor.figures(local, x, local.generate(x))
-    assert (figures["shift"] > 0.999).all() and (figures["noise"] > 0.95).all()
+    assert (figures["shift"] > 0.999).all()
+    assert (figures["noise"] > 0.95).all()
     rough = model(*(Fixed(s * torch.rand(1, 1, 64, 64)) for s in (-1, 1)))
     assert (local.assessor.figures(rough, x, rough.generate(x))["shift"] < STABLE).all()
 
@@ -263,14 +265,17 @@ def test_every_explanation_carries_its_verdict(local):
     made = model(UNetGenerator(**net), UNetGenerator(**net))
     made.assessor = local.assessor
     trust = made.explain(blobs(3)).trust
-    assert len(trust) == 3 and all("the judge disagrees" in str(one) for one in trust)
+    assert len(trust) == 3
+    assert all("the judge disagrees" in str(one) for one in trust)
 
 
 @pytest.mark.parametrize("kind", mistakes.KINDS[:7])
 def test_mistakes_are_images_of_the_middles_size(kind):
     x = blobs(5)
     made = kind(x, torch.Generator().manual_seed(0))
-    assert made.shape == (5, 1, MIDDLE, MIDDLE) and 0 <= made.min() and made.max() <= 1
+    assert made.shape == (5, 1, MIDDLE, MIDDLE)
+    assert made.min() >= 0
+    assert made.max() <= 1
     assert not torch.equal(made, x[..., 16:48, 16:48])
 
 
