@@ -4,11 +4,12 @@ Every case is asked, in this order:
 1. Is the image like those that the model was trained on? By its distance in a network's features, and by a network
    that knows mistakes (`cycle_am.mistakes`). Beside them it is doubted, far from them refused.
 2. Do G- and G+ both change the answer of the explained classifier, and of the judge?
-3. Does R follow a shift of one pixel, and stay under noise that does not move p?
-4. Does R lie elsewhere than at the window's border?
+3. Does G- change anything where the lesion should be?
+4. Does R follow a shift of one pixel, and stay under noise that does not move p?
+5. Does R lie elsewhere than at the window's border?
 
-Limits come from validation cases, which neither the networks nor the distance were fitted to, and are kept in the model
-file. Nothing is tuned on test cases; docs/trust.md says how well it works on them.
+Limits come from those validation cases whose explanation convinces (2.), kept in the model file: neither the networks'
+weights nor the distance were fitted to them. docs/trust.md says how well the verdicts hold on test cases.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from cycle_am.model import Changed, Model
 
 USABLE, DOUBTFUL, REFUSED = "usable", "doubtful", "refused"
-QUANTILES = {"distance": 0.99, "mistake": 0.97}  # of the validation cases that lie within each limit
+# Shares of the validation cases that may lie beyond each limit: 4 % together.
+ABOVE = {"distance": 0.01, "mistake": 0.02}
+BELOW = {"taken": 0.01}
 STABLE = 0.9  # agreement of R with itself; lower only where validation cases agree less
 NOISE = 0.01  # standard deviation of the noise: 14 of 1400 Hounsfield units
 MOVED = 0.05  # change of p above which noise says nothing of R
@@ -43,11 +46,12 @@ TEXTS = {
     "near": "not quite like the training images",
     "explained": "the explained classifier does not change its answer",
     "judge": "the judge disagrees",
+    "taken": "G- changes hardly anything in the middle, as if there were no lesion",
     "shift": "R does not follow a shift of one pixel",
     "noise": "R changes under noise that does not change the answer",
     "border": "most of R lies at the border of the image",
 }
-LIMITS = ("distance", "mistake", "shift", "noise", "far_distance", "far_mistake")
+LIMITS = ("distance", "mistake", "taken", "shift", "noise", "far_distance", "far_mistake")
 PART = 64  # images at once
 
 
@@ -55,9 +59,10 @@ PART = 64  # images at once
 class Trust:
     """A verdict in words with its reasons, and the figures that it rests on.
 
-    figures: `distance` to the training images (1: as far as they are on average), `mistake` (log odds), `shift` and
-    `noise` (agreement of R with itself: 1 the same, 0 unrelated), `noise_moves_p`, `middle` and `border` (shares of
-    |R| in the middle quarter and in the outermost 4 pixels), `mask` (share in the outline, where one was given).
+    figures: `distance` to the training images (1: as far as they are on average), `mistake` (log odds), `taken`
+    (mean |x - G-(x)| of the middle sixteenth), `shift` and `noise` (agreement of R with itself: 1 the same, 0
+    unrelated), `noise_moves_p`, `middle` and `border` (shares of |R| in the middle quarter and in the outermost 4
+    pixels), `mask` (share in the outline, where one was given).
     """
 
     verdict: str
@@ -116,7 +121,7 @@ class Assessor:
     """Gives the verdicts.
 
     limits: by figure. Largest `distance` and `mistake` that are not doubted, with `far_` before the name not refused;
-    smallest agreement `shift` and `noise`.
+    smallest `taken` and agreement `shift` and `noise` that are not doubted.
     """
 
     def __init__(self, likeness: Likeness, mistakes: ConvNet, limits: Mapping[str, float]) -> None:
@@ -127,10 +132,18 @@ class Assessor:
         """Distance and known mistakes of the training images (N, 1, 64, 64), limits of the validation images."""
         likeness = Likeness.fit(_feature_network(model), training)
         assessor = cls(likeness, learn(training), {})
-        parts = [assessor.figures(model, part, _generated(model, part)) for part in validation.split(PART)]
+        parts = [assessor._validated(model, part) for part in validation.split(PART)]
         figures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        kept = figures.pop("convinces")
+        if kept.any():
+            figures = {name: column[kept] for name, column in figures.items()}
         assessor.limits = limits(figures)
         return assessor
+
+    @torch.inference_mode()
+    def _validated(self, model: Model, x: Tensor) -> dict[str, Tensor]:
+        changed = model.generate(x)
+        return self.figures(model, x, changed) | {"convinces": _convinces(model, changed)}
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Assessor:
@@ -152,7 +165,7 @@ class Assessor:
 
     def facts(self) -> dict[str, Any]:
         """For a model file, as JSON."""
-        return {"limits": self.limits, "quantiles": QUANTILES}
+        return {"limits": self.limits, "beyond": ABOVE | BELOW}
 
     def tensors(self) -> dict[str, Tensor]:
         """For a model file."""
@@ -171,6 +184,7 @@ class Assessor:
         found = {
             "distance": self.likeness.distance(_feature_network(model), x),
             "mistake": suspicion(self.mistakes, x),
+            "taken": _mean(x - changed.neg, 3 * x.shape[-1] // 8),
             "shift": _agreement(_shifted(relevance)[inner], _relevance(model, _shifted(x))[inner]),
             "noise": _agreement(relevance, _relevance(model, noisy)),
             "noise_moves_p": (model.probability(noisy) - model.probability(x)).abs(),
@@ -202,6 +216,7 @@ class Assessor:
             "near": not far and any(figures[name] > limits[name] for name in unlike),
             "explained": not explained,
             "judge": not judge,
+            "taken": figures["taken"] < limits["taken"],
             "shift": figures["shift"] < limits["shift"],
             "noise": figures["noise"] < limits["noise"] and figures["noise_moves_p"] <= MOVED,
             "border": figures["border"] > OUTSIDE,
@@ -212,8 +227,9 @@ class Assessor:
 
 def limits(figures: Mapping[str, Tensor]) -> dict[str, float]:
     """From figures (N,) of validation cases. Far: twice as far from their median as the farthest of them."""
-    found = {name: float(figures[name].quantile(share)) for name, share in QUANTILES.items()}
-    for name in QUANTILES:
+    found = {name: float(figures[name].quantile(1 - share)) for name, share in ABOVE.items()}
+    found |= {name: float(figures[name].quantile(share)) for name, share in BELOW.items()}
+    for name in ABOVE:
         found[f"far_{name}"] = float(2 * figures[name].max() - figures[name].median())
     return found | {name: min(STABLE, float(figures[name].quantile(0.01))) for name in ("shift", "noise")}
 
@@ -233,9 +249,12 @@ def _feature_network(model: Model) -> ConvNet:
     return own if isinstance(own, ConvNet) else model.networks["judge"]
 
 
-@torch.inference_mode()
-def _generated(model: Model, x: Tensor) -> Changed:
-    return model.generate(x)
+def _convinces(model: Model, changed: Changed) -> Tensor:
+    """(N,) whether the explained classifier and the judge both change their answers, as `flips` of both."""
+    low, high = (
+        torch.stack([model.probability(image, by) for by in ("classifier", "judge")]) for image in changed
+    )
+    return ((low < 0.5) & (high >= 0.5)).all(0)
 
 
 def _relevance(model: Model, x: Tensor) -> Tensor:
@@ -259,6 +278,11 @@ def _frame(x: Tensor, edge: int) -> Tensor:
     inside = torch.zeros(x.shape[-2:], dtype=torch.bool)
     inside[edge:-edge, edge:-edge] = True
     return inside
+
+
+def _mean(change: Tensor, edge: int) -> Tensor:
+    """(N,) mean |change| further than `edge` pixels from the border."""
+    return change.abs()[..., edge:-edge, edge:-edge].mean((1, 2, 3))
 
 
 def _share(relevance: Tensor, region: Tensor) -> Tensor:

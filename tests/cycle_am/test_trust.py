@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cycle_am import mistakes, model_file
+from cycle_am import mistakes, model_file, trust
 from cycle_am.explanation import Probabilities
 from cycle_am.mistakes import MIDDLE
 from cycle_am.model import Changed, Model
@@ -26,10 +26,19 @@ from cycle_am.trust import (
 from networks import ConvNet, UNetGenerator
 from utils.errors import UserError
 
-FINE = {"distance": 1.0, "mistake": 0.0, "shift": 1.0, "noise": 1.0, "noise_moves_p": 0.0, "border": 0.1}
+FINE = {
+    "distance": 1.0,
+    "mistake": 0.0,
+    "shift": 1.0,
+    "noise": 1.0,
+    "noise_moves_p": 0.0,
+    "border": 0.1,
+    "taken": 0.1,
+}
 AT = {
     "distance": 2.0,
     "mistake": 1.0,
+    "taken": 0.02,
     "shift": 0.9,
     "noise": 0.9,
     "far_distance": 4.0,
@@ -130,6 +139,10 @@ def test_nothing_wrong_is_usable_and_says_only_that():
         ({"mistake": 3.1}, "refused: not like the training images"),
         ({"explained": False}, "doubtful: the explained classifier does not change its answer"),
         ({"judge": False}, "doubtful: the judge disagrees"),
+        (
+            {"taken": 0.01},
+            "doubtful: G- changes hardly anything in the middle, as if there were no lesion",
+        ),
         ({"shift": 0.8}, "doubtful: R does not follow a shift of one pixel"),
         ({"noise": 0.8}, "doubtful: R changes under noise that does not change the answer"),
         ({"border": 0.6}, "doubtful: most of R lies at the border of the image"),
@@ -149,10 +162,13 @@ def test_noise_that_moves_p_says_nothing_of_r():
 
 def test_limits_are_of_the_validation_cases():
     values = torch.linspace(0, 1, 101)
-    found = limits({"distance": values, "mistake": values, "shift": values, "noise": 0.95 + values / 20})
+    found = limits(
+        {"distance": values, "mistake": values, "taken": values, "shift": values, "noise": 0.95 + values / 20}
+    )
     assert set(found) == set(LIMITS)
     assert found["distance"] == pytest.approx(0.99)
-    assert found["mistake"] == pytest.approx(0.97)
+    assert found["mistake"] == pytest.approx(0.98)
+    assert found["taken"] == pytest.approx(0.01)
     assert found["far_distance"] == pytest.approx(1.5), "twice from the median .5 to the farthest 1"
     assert found["shift"] == pytest.approx(0.01), "validation cases agree less than what counts as stable"
     assert found["noise"] == STABLE
@@ -175,6 +191,29 @@ def test_r_that_follows_the_noise_is_not_stable(local):
     nervous = model(Rounded(-0.5), Rounded(0.5))
     x = blobs(4, seed=3)
     assert (local.assessor.figures(nervous, x, nervous.generate(x))["noise"] < STABLE).all()
+
+
+def test_taken_is_what_g_minus_changes_in_the_middle(local):
+    x = torch.full((1, 1, 64, 64), 0.5)
+    neg = x.clone()
+    neg[..., 24:28, 24:40] = 0.1  # a quarter of the middle's 16 x 16 pixels
+    neg[..., :8, :8] = 0
+    assert float(local.assessor.figures(local, x, Changed(neg, x))["taken"]) == pytest.approx(0.1)
+
+
+def test_limits_leave_out_validation_cases_that_do_not_convince(local, monkeypatch):
+    monkeypatch.setattr(trust, "learn", lambda images: local.assessor.mistakes)
+    x = torch.cat([blobs(12, seed=1), torch.zeros(4, 1, 64, 64)])  # of dark windows nothing can be taken
+    monkeypatch.setattr(trust, "_convinces", lambda model, changed: changed.pos.mean((1, 2, 3)) > 0)
+    assert Assessor.fit(local, blobs(30), x).limits["taken"] > 0.01
+    monkeypatch.setattr(trust, "_convinces", lambda model, changed: changed.pos.mean((1, 2, 3)) > 9)
+    assert Assessor.fit(local, blobs(30), x).limits["taken"] == 0, "where none convinces, all count"
+
+
+def test_convincing_is_to_change_both_answers(local, monkeypatch):
+    p = {"classifier": [[0.4, 0.4], [0.5, 0.5]], "judge": [[0.4, 0.5], [0.9, 0.9]]}
+    monkeypatch.setattr(local, "probability", lambda image, by: torch.tensor(p[by][image]), raising=False)
+    assert trust._convinces(local, Changed(0, 1)).tolist() == [True, False]
 
 
 def test_where_r_lies_is_told_as_shares(local):
@@ -264,9 +303,9 @@ def test_every_explanation_carries_its_verdict(local):
     net = {"channels": (4, 8), "padding_mode": "reflect"}
     made = model(UNetGenerator(**net), UNetGenerator(**net))
     made.assessor = local.assessor
-    trust = made.explain(blobs(3)).trust
-    assert len(trust) == 3
-    assert all("the judge disagrees" in str(one) for one in trust)
+    found = made.explain(blobs(3)).trust
+    assert len(found) == 3
+    assert all("the judge disagrees" in str(one) for one in found)
 
 
 @pytest.mark.parametrize("kind", mistakes.KINDS[:7])
