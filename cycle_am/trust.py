@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cycle_am.model import Changed, Model
 
 USABLE, DOUBTFUL, REFUSED = "usable", "doubtful", "refused"
-# Shares of the validation cases that may lie beyond each limit: 4 % together.
-ABOVE = {"distance": 0.01, "mistake": 0.02}
+# Share of good cases that may lie beyond each limit: 5 % together, where none lies beyond two.
+ABOVE = {"distance": 0.01, "mistake": 0.03}
 BELOW = {"taken": 0.01}
 STABLE = 0.9  # agreement of R with itself; lower only where validation cases agree less
 NOISE = 0.01  # standard deviation of the noise: 14 of 1400 Hounsfield units
@@ -227,11 +227,20 @@ class Assessor:
 
 def limits(figures: Mapping[str, Tensor]) -> dict[str, float]:
     """From figures (N,) of validation cases. Far: twice as far from their median as the farthest of them."""
-    found = {name: float(figures[name].quantile(1 - share)) for name, share in ABOVE.items()}
-    found |= {name: float(figures[name].quantile(share)) for name, share in BELOW.items()}
+    found = {name: limit(figures[name], 1 - share) for name, share in ABOVE.items()}
+    found |= {name: limit(figures[name], share) for name, share in BELOW.items()}
     for name in ABOVE:
         found[f"far_{name}"] = float(2 * figures[name].max() - figures[name].median())
-    return found | {name: min(STABLE, float(figures[name].quantile(0.01))) for name in ("shift", "noise")}
+    return found | {name: min(STABLE, limit(figures[name], 0.01)) for name in ("shift", "noise")}
+
+
+def limit(values: Tensor, share: float) -> float:
+    """Of N values, what a new one stays below with probability `share`: the quantile at rank share (N + 1), which is
+    right for few values too, at most the largest and at least the smallest."""
+    ranked = values.double().sort().values
+    rank = min(max(share * (len(ranked) + 1), 1), len(ranked)) - 1
+    low, high = ranked[math.floor(rank)], ranked[math.ceil(rank)]
+    return float(low + (rank - math.floor(rank)) * (high - low))
 
 
 def flips(p: Probabilities, i: int) -> bool:

@@ -21,6 +21,7 @@ from cycle_am.trust import (
     Trust,
     features,
     flips,
+    limit,
     limits,
 )
 from networks import ConvNet, UNetGenerator
@@ -161,17 +162,23 @@ def test_noise_that_moves_p_says_nothing_of_r():
 
 
 def test_limits_are_of_the_validation_cases():
-    values = torch.linspace(0, 1, 101)
+    values = torch.linspace(0, 1, 99)  # the k-th is (k - 1) / 98
     found = limits(
         {"distance": values, "mistake": values, "taken": values, "shift": values, "noise": 0.95 + values / 20}
     )
     assert set(found) == set(LIMITS)
-    assert found["distance"] == pytest.approx(0.99)
-    assert found["mistake"] == pytest.approx(0.98)
-    assert found["taken"] == pytest.approx(0.01)
+    assert found["distance"] == pytest.approx(1)
+    assert found["mistake"] == pytest.approx(96 / 98)
+    assert found["taken"] == pytest.approx(0)
     assert found["far_distance"] == pytest.approx(1.5), "twice from the median .5 to the farthest 1"
-    assert found["shift"] == pytest.approx(0.01), "validation cases agree less than what counts as stable"
+    assert found["shift"] == pytest.approx(0), "validation cases agree less than what counts as stable"
     assert found["noise"] == STABLE
+
+
+def test_a_limit_is_passed_as_often_as_it_says_however_few_cases_made_it():
+    drawn = np.random.default_rng(0).normal(size=(4000, 50))
+    passed = [(new > limit(torch.tensor(few), 0.96)) for *few, new in drawn]
+    assert np.mean(passed) == pytest.approx(0.04, abs=0.01)
 
 
 def test_r_that_follows_the_image_is_stable_and_a_fixed_picture_is_not(local):
