@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cycle_am import dial
-from cycle_am.explanation import Explanation, Place, Probabilities
+from cycle_am.explanation import Explanation, Probabilities
 from cycle_am.task import Task
 from cycle_am.trust import Assessor, Trust
 from networks import ConvNet, UNetGenerator
