@@ -34,14 +34,24 @@ def load(source: str | Path, classifier: nn.Module | None = None) -> Model:
     """
     path = models().get(str(source), Path(source))
     if path.is_dir():
-        from cycle_am.pack import of_run
-
-        return assemble(of_run(path, classifier=classifier), "", classifier)
+        path = _packed(path, classifier)
     if not path.is_file() and path.suffix != model_file.SUFFIX:
         raise UserError(
             f"there is no model {source}; shipped: {', '.join(models()) or 'none'}; or give a file or a run"
         )
     return assemble(model_file.read(path), model_file.digest(path), classifier)
+
+
+def _packed(run: Path, classifier: nn.Module | None) -> Path:
+    """The model file in a run's folder, made where it is absent or older than what it holds: minutes, once."""
+    file = run / f"model{model_file.SUFFIX}"
+    parts = [part for part in (run / "best.ckpt", run / "evaluation" / "metrics.json") if part.is_file()]
+    newest = max((part.stat().st_mtime_ns for part in parts), default=None)
+    if newest is None or not file.is_file() or file.stat().st_mtime_ns < newest:
+        from cycle_am.pack import of_run
+
+        model_file.write(file, of_run(run, classifier=classifier))
+    return file
 
 
 def assemble(content: model_file.Content, digest: str, classifier: nn.Module | None = None) -> Model:

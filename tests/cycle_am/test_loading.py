@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -52,3 +53,24 @@ def test_loading_does_not_start_the_compiler(tmp_path):
         cwd=ROOT, env=environment(), timeout=60, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "False"
+
+
+def test_a_run_is_packed_once_and_again_when_it_was_trained_on(tmp_path, monkeypatch):
+    write(tmp_path / "elsewhere.cycleam")
+    content, packed = model_file.read(tmp_path / "elsewhere.cycleam"), []
+
+    def of_run(run, classifier=None):
+        packed.append(run)
+        return content
+
+    monkeypatch.setattr("cycle_am.pack.of_run", of_run)
+    best = tmp_path / "run" / "best.ckpt"
+    best.parent.mkdir()
+    best.touch()
+    models = [load(tmp_path / "run") for _ in range(2)]
+    assert packed == [tmp_path / "run"]
+    assert models[0].digest == models[1].digest == model_file.digest(tmp_path / "run" / "model.cycleam")
+    later = (tmp_path / "run" / "model.cycleam").stat().st_mtime_ns + 10**9
+    os.utime(best, ns=(later, later))
+    load(tmp_path / "run")
+    assert len(packed) == 2
