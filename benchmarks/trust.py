@@ -136,8 +136,8 @@ def qualities(explained: Explanation, cases: Cases) -> dict[str, np.ndarray]:
     judge = np.array([flips(explained.judge, i) for i in range(len(explained))], dtype=float)
     return {
         "judge changes its answer (verdict without the judge)": judge,
-        "largest |R| in the outline + 3 mm": peak_inside(explained.relevance, outlined),
-        "share of |R| in the outline + 3 mm": mass_inside(explained.relevance, outlined),
+        "largest abs(R) in the outline + 3 mm": peak_inside(explained.relevance, outlined),
+        "share of abs(R) in the outline + 3 mm": mass_inside(explained.relevance, outlined),
     }
 
 
