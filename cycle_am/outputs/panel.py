@@ -162,7 +162,7 @@ def _scales(canvas: Image.Image, pen: ImageDraw.ImageDraw, explanation: Explanat
     """The colour bars of R and of the attribution."""
     task, evidence = explanation.model.task, attribution_scale(explanation.attribution()[0])
     hu = RELEVANCE_SCALE * (task.high - task.low)
-    names = [drawing.fitted(f"for {name}", drawing.font(24), SIDE / 2 - 8) for name in task.classes]
+    names = [drawing.fitted(name, drawing.font(24), SIDE / 2 - 8) for name in task.classes]
     bars = (
         (3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), (f"−{hu:.0f} HU", f"+{hu:.0f} HU")),
         (4, (f"−{evidence:.1g}", "0", f"{evidence:.1g}"), names),
