@@ -166,7 +166,14 @@ def test_a_signal_ends_a_training_with_one_line_and_its_status(number, status, t
     ]
     command = [sys.executable, "train.py", *overrides, "model.epochs=5000"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 180
     while not (folder / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
