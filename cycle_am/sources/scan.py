@@ -168,7 +168,14 @@ class Scan:
             centre_mm=_vector(place.point(spot.row, spot.column)),
             row_mm=_vector(np.asarray(place.down) * self.task.pixel_mm),
             column_mm=_vector(np.asarray(place.right) * self.task.pixel_mm),
+            thickness_mm=self._thickness(spot.plane),
         )
+
+    def _thickness(self, plane: int) -> float | None:
+        """mm of a plane, the distance to the next where its own is not said; None where neither is."""
+        if isinstance(self.volume, Planes):
+            return float(self.volume.thickness[plane]) or self.volume.step or None
+        return float(self.volume.image.GetSpacing()[2])
 
     def _files(self, plane: int) -> DicomFiles | None:
         if self.series is None or not isinstance(self.volume, Planes):

@@ -77,6 +77,17 @@ def test_a_gantry_tilt_shears_the_stack_and_not_the_window(
     check_ball(window)
 
 
+def test_a_window_is_as_thick_as_its_slice(tmp_path, write_series, write_nifti, windows, ball):
+    write_series(tmp_path / "scan")
+    assert windows(tmp_path / "scan", at=ball.centre)[0].place.thickness_mm == 2.5
+    write_series(tmp_path / "overlapping", SliceThickness=5.0)
+    assert windows(tmp_path / "overlapping", at=ball.centre)[0].place.thickness_mm == 5.0
+    write_series(tmp_path / "unsaid", SliceThickness=None)
+    assert windows(tmp_path / "unsaid", at=ball.centre)[0].place.thickness_mm == pytest.approx(2.5)
+    volume = write_nifti(tmp_path / "scan.nii.gz", np.eye(3), (0.8, 0.9, 2.0))
+    assert windows(volume, at=ball.centre)[0].place.thickness_mm == pytest.approx(2.0)
+
+
 def test_a_place_between_slices_is_shown_on_the_nearest(tmp_path, write_series, windows, ball):
     write_series(tmp_path)
     x, y, z = ball.centre
