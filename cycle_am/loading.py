@@ -86,7 +86,13 @@ def _network(
             )
         from utils.custom import wrap
 
-        return wrap(own).net
+        network = wrap(own).net
+        if described.get("digest") != model_file.state_digest(network):
+            raise UserError(
+                "the network given is another classifier than this model explains; give the one it was trained for, "
+                "with its weights"
+            )
+        return network
     if described.get("kind") not in KINDS:
         raise UserError(
             f"the model file's {name} is a {described.get('kind')}, which this version does not know"

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -87,6 +88,15 @@ def read(path: str | Path) -> Content:
 def digest(path: str | Path) -> str:
     """16 hex digits over a file's bytes: which model gave an explanation."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def state_digest(network: nn.Module) -> str:
+    """16 hex digits over a network's weights and their names: which network a model explains."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()[:16]
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, bytes]:

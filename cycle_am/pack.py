@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cycle_am.card import card
 from cycle_am.model import Model
-from cycle_am.model_file import Content, write
+from cycle_am.model_file import Content, state_digest, write
 from cycle_am.task import Task
 from cycle_am.trust import Assessor
 from utils import runs
@@ -102,8 +102,8 @@ def _convnet(module: pl.LightningModule) -> dict[str, Any]:
 
 
 def _external(custom: Custom) -> dict[str, Any]:
-    """A network of the user's own is code, which no model file holds."""
-    return {"kind": "external", "arguments": {}}
+    """A network of the user's own is code, which no model file holds; the digest of its weights says which it is."""
+    return {"kind": "external", "arguments": {}, "digest": state_digest(custom.net)}
 
 
 def _weights(networks: Mapping[str, nn.Module], described: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -84,8 +84,8 @@ def test_it_is_loaded_again_from_the_run_and_from_its_file(fitted, blobs):
         np.testing.assert_allclose(again.explained, expected.explained, atol=1e-6)
         with pytest.raises(UserError):
             cycle_am.load(source)
-    with pytest.raises(UserError, match="another classifier"):
-        cycle_am.load(out, classifier=Residual(outputs=1))
+        with pytest.raises(UserError, match="another classifier"):
+            cycle_am.load(source, classifier=Residual(outputs=1))
 
 
 def test_train_py_trains_the_very_same_generators(fitted, tmp_path):

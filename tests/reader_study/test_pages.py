@@ -212,8 +212,9 @@ def test_a_reply_that_is_lost_saves_once(study_dir, new_page):
         return route.abort()
 
     page.route("**/answer", lose)
-    page.keyboard.press("4")
-    page.locator("fieldset").first.locator("label").nth(0).click()  # and changes his mind meanwhile
+    with page.expect_request("**/answer"):
+        page.keyboard.press("4")
+    page.locator("fieldset").first.locator("label").nth(0).click()  # and they change their mind meanwhile
     saved(page)
     assert lost[0].json() == {"rating": 4, "revision": 1}
     assert answers(study_dir) == {(1, CRITERIA[0]): (-4, 2)}

@@ -23,7 +23,7 @@ seen, own = {}, set(sys.modules)
 for module in json.loads(sys.argv[1]):
     for name in set(sys.modules) - own:
         file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.startswith(os.getcwd()):
+        if file.startswith(os.getcwd()) and "site-packages" not in file:
             del sys.modules[name]
     os.environ.pop("OMP_WAIT_POLICY", None)
     try:
