@@ -128,6 +128,7 @@ def test_compare_round_trip(trained, tmp_path):
     assert {"report.html", "cases.csv", "compare.csv", "parts"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_compare_trains_cycle_am_again_for_random_classifiers(trained, tmp_path):
     run_dir = (trained / "runs/cycle_am_small/blobs/latest").resolve()
     for name in ("cycle_am_small", "classifier"):  # what the entry point would have written

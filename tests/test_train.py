@@ -237,6 +237,7 @@ def test_multirun_of_two_seeds_gives_two_runs_and_leaves_latest_alone(tmp_path):
     assert not (tmp_path / "classifier/blobs/latest").exists()
 
 
+@pytest.mark.slow
 def test_multirun_told_to_publish_lets_latest_point_to_each_datas_run(tmp_path):
     overrides = [*TINY_CLASSIFIER, f"paths.runs={tmp_path}", "trainer.max_epochs=1"]
     overrides.remove("data_name=blobs")

@@ -114,6 +114,7 @@ def test_a_job_of_a_multirun_repeats_and_its_repeat_does(tmp_path):
     assert not same_training(job / "last.ckpt", repeated(job, "seed=4") / "last.ckpt")
 
 
+@pytest.mark.slow
 def test_cycle_am_repeats_with_the_classifier_that_it_explained(tmp_path):
     companions = "companions={selector:{seed:1},judge:{seed:2,model:{net:{width:3}}}}"
     quick = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
