@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import re
 import shutil
 import traceback
@@ -23,6 +22,7 @@ import numpy as np
 
 from cycle_am.explanation import Explanation
 from cycle_am.model import BATCH, Model
+from cycle_am.model_file import state_digest
 from utils.errors import UserError
 from utils.files import write_atomically, write_folder
 from utils.progress import steps
@@ -53,13 +53,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a lesion. figures: of `FIGURES`, and verdict and reasons; record: its explanation.json."""
+    """What became of a lesion. record: its explanation.json."""
 
     input: int
     lesion: int
     name: str = ""
     folder: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
 
@@ -67,6 +66,11 @@ class Row:
     def label(self) -> str:
         """For people: which input, and the lesion's name."""
         return f"input {self.input}" + (f": {self.name}" if self.name else "")
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """`FIGURES`, and verdict and reasons; none of what was not explained."""
+        return _figures(self.record) if self.record else {}
 
     def facts(self) -> dict[str, Any]:
         """A row of the summary, as JSON."""
@@ -208,7 +212,8 @@ def _found(row: Row, window: Any, out: Path, key: str) -> Row:
         if made["key"] != [key, _state(window)]:
             return row
         record = json.loads((out / row.folder / RECORD).read_text(encoding="utf-8"))
-        return replace(row, figures=made["figures"], record=record)
+        _figures(record)  # all that is told of it is there
+        return replace(row, record=record)
     except (OSError, ValueError, KeyError, TypeError):
         return row
 
@@ -232,8 +237,7 @@ def _save(
     try:
         if isinstance(made, Exception):
             raise made
-        state = {"key": [key, _state(window)], "figures": _figures(made)}
-        _write(out / row.folder, made, window, state, settings.dicom)
+        _write(out / row.folder, made, window, {"key": [key, _state(window)]}, settings.dicom)
         return _found(row, window, out, key)
     except Exception as error:  # the other lesions are explained
         return replace(row, folder="", error=_reason(error))
@@ -263,15 +267,14 @@ def _write_dicom(folder: Path, one: Explanation, files: DicomFiles | None) -> No
     dicom.write(folder, one, [files.slice, *files.series])
 
 
-def _figures(one: Explanation) -> dict[str, Any]:
-    p, judge = ([float(value[0]) for value in by] for by in (one.explained, one.judge))
-    distance = float(one.distance()[0])
-    trust = one.trust[0] if one.trust else None
-    values = dict(zip(FIGURES, (*p, *judge, None if math.isnan(distance) else distance), strict=True))
+def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row tells of a record."""
+    p = record["probability"]
+    values = [p[by][image] for by in ("explained", "judge") for image in ("x", "neg", "pos")]
     return {
-        "verdict": trust.verdict if trust else "",
-        "reasons": list(trust.reasons) if trust else [],
-        **values,
+        "verdict": "" if record["trust"] is None else record["verdict"],
+        "reasons": record["reasons"],
+        **dict(zip(FIGURES, (*values, record["distance"]), strict=True)),
     }
 
 
@@ -312,8 +315,7 @@ def digest(model: Model) -> str:
     """Which model it is: of its file, or of its weights where it has none."""
     if model.digest:
         return model.digest
-    states = [network.state_dict() for network in model.networks.values()]
-    return _hash(*(tensor.contiguous().numpy().tobytes() for state in states for tensor in state.values()))
+    return _hash(*(state_digest(network).encode() for network in model.networks.values()))
 
 
 def _hash(*parts: bytes) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from cycle_am import Explanation, model_file, sources
 from cycle_am.explanation import Place
-from cycle_am.outputs import page
+from cycle_am.outputs import page, record
 from cycle_am.sources import Failure, Window
 from networks import ConvNet, UNetGenerator
 
@@ -72,7 +72,7 @@ def stand_in(
     def save(self: Explanation, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         saved.append(self.place[0].name)
-        (folder / "explanation.json").write_text(json.dumps({"name": self.place[0].name}))
+        (folder / "explanation.json").write_text(json.dumps(record.of(self)))
         return folder
 
     def write(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
