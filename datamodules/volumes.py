@@ -209,6 +209,15 @@ def matching_slice(mask: Volume, image: Volume, index: int) -> int:
     return 0 if mask.size[0] == 1 else index
 
 
+def nearest_plane(volume: Volume, place: Place) -> tuple[int | None, float]:
+    """The plane of a volume that holds the middle of another of its size, None where none does, and how many pixels
+    their corners are apart.
+    """
+    rows, columns = volume.size[1:]
+    found = volume.nearest(place.point((rows - 1) / 2, (columns - 1) / 2))
+    return found, math.inf if found is None else volume.place(found).distance(place, (rows, columns))
+
+
 def stored_axes(image: sitk.Image) -> str:
     """Where columns, rows and slices point as stored: LPS is to the left, the back (posterior), the head (superior)."""
     return sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(image.GetDirection())
@@ -219,9 +228,9 @@ def _unlike(mask: Volume, one: object, other: object) -> UserError:
 
 
 def _slice_at(mask: Volume, image: Volume, index: int) -> int:
-    place, shape = image.place(index), image.size[1:]
-    found = mask.nearest(place.point((shape[0] - 1) / 2, (shape[1] - 1) / 2))
-    if found is None or mask.place(found).distance(place, shape) > SAME_PIXELS:
+    place = image.place(index)
+    found, apart = nearest_plane(mask, place)
+    if found is None or apart > SAME_PIXELS:
         raise UserError(
             f"mask {mask.path} ({_lies(mask.place(found or 0))}) does not lie on slice {index} of {image.path} "
             f"({_lies(place)}); save it with the image's geometry"

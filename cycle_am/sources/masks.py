@@ -14,7 +14,7 @@ from cycle_am.sources.pictures import RASTERS, read_raster
 from cycle_am.sources.scan import DAMAGED, Scan, Spot
 from cycle_am.sources.words import called
 from datamodules.dicom import may_be_dicom
-from datamodules.volumes import SAME_PIXELS, Bare, Volume, open_volume
+from datamodules.volumes import SAME_PIXELS, Bare, Volume, nearest_plane, open_volume
 from utils.errors import UserError
 
 MOST = 1000  # lesions; more are noise
@@ -119,9 +119,8 @@ def _aligned(mask: Volume, image: Volume, name: str) -> Callable[[int], int]:
 
 
 def _at_place(mask: Volume, image: Volume, name: str, m: int) -> int:
-    place, shape = mask.place(m), image.size[1:]
-    k = image.nearest(place.point((shape[0] - 1) / 2, (shape[1] - 1) / 2))
-    if k is None or image.place(k).distance(place, shape) > SAME_PIXELS:
+    k, apart = nearest_plane(image, mask.place(m))
+    if k is None or apart > SAME_PIXELS:
         raise UserError(
             f"the mask {name} does not lie on the image's slices (slice {m} of the mask, from 0); save it with the "
             "image's geometry"

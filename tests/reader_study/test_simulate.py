@@ -190,13 +190,19 @@ def write_links(folder, names):
     (folder / files.LINKS).write_text("reader,url,token\n" + "\n".join(lines) + "\n")
 
 
-def test_answers_go_to_a_server(tmp_path, server):
+def served(tmp_path, server):
+    """A small study with its links: its folder, the study, and the setting that sends answers to the server."""
     folder = tmp_path / "studies" / "study"
     study, key = make_up(2, 1, 1, 0)
     files.write_key(folder, key)
     files.write_study(folder, study)
     write_links(folder, study.readers)
     url = f"study.simulate.url=http://127.0.0.1:{server.server_port}"
+    return folder, study, url
+
+
+def test_answers_go_to_a_server(tmp_path, server):
+    folder, study, url = served(tmp_path, server)
     assert simulate(config(tmp_path, url)) == folder
     assert not (folder / files.ANSWERS).exists()
     posts = [post for post in server.seen if post[0] == "/answer"]
@@ -231,12 +237,7 @@ def test_a_real_server_takes_a_synthetic_readers_answers(tmp_path):
 
 
 def test_a_reader_who_leaves_a_picture_out_gets_no_further_on_a_server(tmp_path, server):
-    folder = tmp_path / "studies" / "study"
-    study, key = make_up(2, 1, 1, 0)
-    files.write_key(folder, key)
-    files.write_study(folder, study)
-    write_links(folder, study.readers)
-    url = f"study.simulate.url=http://127.0.0.1:{server.server_port}"
+    url = served(tmp_path, server)[2]
     with pytest.raises(UserError, match="leaves a whole picture out"):
         simulate(config(tmp_path, url, "study.simulate.missing=0.8"))
     assert server.seen == []
