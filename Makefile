@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (about 15 minutes on 2 cores)
-	VENV=$(VENV) OUT=$(QUICK) bash utils/quickstart.sh
+	VENV=$(VENV) OUT=$(QUICK) bash cycle_am/app/quickstart.sh
 
 demo: $(STAMP)  ## a first look: explains bundled phantom cases with the shipped model (seconds, downloads nothing)
 	$(RUN) -m cycle_am demo
@@ -52,7 +52,7 @@ format: $(STAMP)  ## mend style
 	$(RUN) -m ruff format .
 
 cohort: $(STAMP)  ## runs/cohort.csv: every lesion of LIDC from the annotations alone
-	$(RUN) -m datamodules.cohort
+	$(RUN) -m cycle_am.data.lidc.cohort
 
 bench: $(STAMP)  ## time clustering, preparation, training steps and explanations
 	$(RUN) -m benchmarks
@@ -62,7 +62,7 @@ dashboard: $(STAMP)  ## runs/dashboard.html: all local runs on one page to filte
 	$(RUN) evaluate.py evaluation=runs
 
 wandb: $(STAMP)  ## the W&B dashboard that everyone shares (needs an account; ENTITY=TEAM)
-	@$(RUN) -m utils.wandb_workspace $(if $(ENTITY),--entity $(ENTITY))
+	@$(RUN) -m cycle_am.app.tracking.wandb_workspace $(if $(ENTITY),--entity $(ENTITY))
 
 ship: $(STAMP)  ## make the shipped model and its cases anew: make run's training and evaluation, packed
 	$(RUN) -m benchmarks.ship

@@ -16,8 +16,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import conf, console, entry
-from utils.config import register
+from cycle_am import console
+from cycle_am import settings as conf
+from cycle_am.app import entry
+from cycle_am.app.config import register
 
 register()
 
@@ -25,7 +27,7 @@ register()
 @hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate; print the folder of the results last."""
-    from utils.evaluating import (
+    from cycle_am.app.tasks.evaluate import (
         evaluate,
     )  # heavy imports come after --help and the check of the configuration
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from cycle_am.cli import main
-from utils.console import tolerate_streams
+from cycle_am.app.cli import main
+from cycle_am.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import conf, console, entry
-from utils.config import register
+from cycle_am import console
+from cycle_am import settings as conf
+from cycle_am.app import entry
+from cycle_am.app.config import register
 
 register()
 
@@ -22,7 +24,9 @@ register()
 @hydra.main(version_base="1.3", config_path=str(conf.folder()), config_name="prepare")
 def main(cfg: DictConfig) -> None:
     """Prepare; print what there is."""
-    from utils.preparing import prepare  # heavy imports come after --help and the check of the configuration
+    from cycle_am.app.tasks.prepare import (
+        prepare,  # heavy imports come after --help and the check of the configuration
+    )
 
     print(entry.run(prepare, cfg), flush=True)
 

@@ -17,8 +17,10 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from utils import conf, console, entry
-from utils.config import register
+from cycle_am import console
+from cycle_am import settings as conf
+from cycle_am.app import entry
+from cycle_am.app.config import register
 
 register()
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from utils import conf, console, entry
-from utils.config import register
+from cycle_am import console
+from cycle_am import settings as conf
+from cycle_am.app import entry
+from cycle_am.app.config import register
 
 register()
 
@@ -23,7 +25,7 @@ register()
 def main(cfg: DictConfig) -> float | list[float] | None:
     """Train; print the path of the best checkpoint last; return the objective to Hydra's sweepers."""
     # Heavy imports come after --help and the check of the configuration.
-    from utils.training import say, train
+    from cycle_am.app.tasks.train import say, train
 
     result = entry.run(train, entry.settle(cfg))
     if result is None:

@@ -1,3 +1,3 @@
 """Timings beside a named reference, measured in the same run: `make bench`."""
 
-import utils  # noqa: F401 (before torch)
+import cycle_am  # noqa: F401 (before torch)

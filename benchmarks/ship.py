@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cycle_am import model_file
-from cycle_am.loading import SHIPPED
-from cycle_am.pack import of_run
-from datamodules.cases import Cases
-from utils import runs
-from utils.config import register
-from utils.console import tolerate_streams
-from utils.training import build_data
+from cycle_am.app.config import register
+from cycle_am.app.tasks.pack import of_run
+from cycle_am.app.tasks.train import build_data
+from cycle_am.console import tolerate_streams
+from cycle_am.data.cases import Cases
+from cycle_am.model import file as model_file
+from cycle_am.model.loading import SHIPPED
+from cycle_am.runs import run as runs
 
 COUNT, SEED = 5, 0
 QUICK = Path("runs/quickstart")
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def train() -> None:
     """What `make run` does, in the environment of this Python."""
     environment = os.environ | {"VENV": sys.prefix, "OUT": str(QUICK)}
-    subprocess.run(["bash", "utils/quickstart.sh"], check=True, env=environment)
+    subprocess.run(["bash", "cycle_am/app/quickstart.sh"], check=True, env=environment)
 
 
 def rounded(weights: Tensor) -> Tensor:

@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from datamodules.augmentation import build_augmentation
+from cycle_am.console import tolerate_streams
+from cycle_am.data.augmentation import build_augmentation
+from cycle_am.data.cases import Cases
+from cycle_am.errors import UserError
+from cycle_am.identity import is_in
+from cycle_am.metrics.classifier import classifier_result
+from cycle_am.networks import ConvNet
+from cycle_am.progress import steps
 from datamodules.base import TrainingSamples, collate
-from datamodules.cases import Cases
 from datamodules.manifest import ManifestDataModule
 from datamodules.phantom import PhantomDataModule
-from evaluation.classifier import classifier_result
-from networks import ConvNet
-from utils.console import tolerate_streams
-from utils.errors import UserError
-from utils.identity import is_in
-from utils.progress import steps
 
 AUGMENTATION = {"brightness": 0.02, "blur": 1.0, "noise": 0.02}
 BATCH, RATE, DECAY, SMOOTHING, SHIFT = 32, 2e-3, 1e-2, 0.05, 5

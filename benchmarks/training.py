@@ -21,12 +21,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-import losses
+from cycle_am import losses
+from cycle_am.app.precision import best_precision
+from cycle_am.console import tolerate_streams
+from cycle_am.networks import ConvNet
+from cycle_am.randomness import SampleUniform
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
-from networks import ConvNet
-from utils.console import tolerate_streams
-from utils.precision import best_precision
-from utils.randomness import SampleUniform
 
 WIDTHS = {"small": (12, 24, 48, 96), "paper": (48, 96, 192, 384)}
 BATCH, REPEATS = 16, 3

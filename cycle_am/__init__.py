@@ -12,15 +12,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-import utils  # noqa: F401 (before torch)
+from cycle_am.threads import wait_asleep
+
+wait_asleep()  # has no effect once torch is there
 
 _HOMES = {
-    "load": "cycle_am.loading",
-    "models": "cycle_am.loading",
-    "Model": "cycle_am.model",
-    "fit": "cycle_am.fitting",
-    "Explanation": "cycle_am.explanation",
-    "UserError": "utils.errors",
+    "load": "cycle_am.model.loading",
+    "models": "cycle_am.model.loading",
+    "Model": "cycle_am.model.model",
+    "fit": "cycle_am.app.tasks.fit",
+    "Explanation": "cycle_am.model.explanation",
+    "UserError": "cycle_am.errors",
 }
 _MODULES = ("onnx",)  # for those who have exported models and no torch
 __all__ = sorted((*_HOMES, *_MODULES))

@@ -2,8 +2,8 @@
 
 import sys
 
-from cycle_am.cli import main
-from utils.console import tolerate_streams
+from cycle_am.app.cli import main
+from cycle_am.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cycle_am import dial
-from cycle_am.explanation import Explanation, Probabilities
-from utils.errors import UserError
+from cycle_am.errors import UserError
+from cycle_am.model import dial
+from cycle_am.model.explanation import Explanation, Probabilities
 
 if TYPE_CHECKING:
-    from cycle_am.model import Model
+    from cycle_am.model.model import Model
 
 FACTS, INPUT, OUTPUT, FORMAT = "model.json", "image", "output", 1
 NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
@@ -34,7 +34,7 @@ def export(model: Model, folder: str | Path) -> Path:
 
     Raises UserError, one line, where a package is absent or a network cannot be exported or answers otherwise.
     """
-    from cycle_am.exporting import export as write
+    from cycle_am.model.exporting import export as write
 
     return write(model, Path(folder))
 

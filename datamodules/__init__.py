@@ -1,3 +1,3 @@
 """Where images come from: one batch contract, several sources."""
 
-import utils  # noqa: F401 (before torch)
+import cycle_am  # noqa: F401 (before torch)

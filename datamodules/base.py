@@ -17,9 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from datamodules.augmentation import augment
-from datamodules.cases import Cases
-from datamodules.contract import (
+from cycle_am.contract import (
     BENIGN,
     HU_MAX,
     HU_MIN,
@@ -29,9 +27,11 @@ from datamodules.contract import (
     check_batch,
     scale_hu,
 )
-from datamodules.splits import Split, check_labels, check_no_leak, split, stratified_subset
-from utils.errors import UserError
-from utils.identity import check_spellings
+from cycle_am.data.augmentation import augment
+from cycle_am.data.cases import Cases
+from cycle_am.data.splits import Split, check_labels, check_no_leak, split, stratified_subset
+from cycle_am.errors import UserError
+from cycle_am.identity import check_spellings
 
 SampleKey = tuple[int, int]  # (epoch, index of the case)
 CONTRAST = 0.1  # of [0, 1], 140 HU: in a window that spans less there is no lung beside tissue

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cycle_am.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
+from cycle_am.data.cases import Cases, prepared, settings_digest
+from cycle_am.data.dicom import find_folders, index_series
+from cycle_am.data.lidc.lesions import MIN_READERS, Lesion, load_lesions
+from cycle_am.data.lidc.pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
+from cycle_am.errors import UserError
+from cycle_am.files import write_atomically
 from datamodules.base import NoduleDataModule
-from datamodules.cases import Cases, prepared, settings_digest
-from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
-from datamodules.dicom import find_folders, index_series
-from datamodules.lesions import MIN_READERS, Lesion, load_lesions
-from datamodules.lidc_pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
-from utils.errors import UserError
-from utils.files import write_atomically
 
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
 SKIP_COLUMNS = ["lesion_id", "reason", "detail"]

@@ -9,7 +9,7 @@ are ignored. Paths are relative to the CSV's folder and stay inside it; a file e
 A mask lies as its image does: with the same geometry in its header, or, where one of the files has none, stored alike.
 
 Ids that differ in spelling only, as 0001 and 1, are refused: nobody can know whether they mean one patient. What
-spreadsheets make of a table (`utils.tables`) is read right or refused.
+spreadsheets make of a table (`cycle_am.tables`) is read right or refused.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cycle_am.contract import HU_MAX, HU_MIN, IMAGE_SIZE, scale_hu
+from cycle_am.data.cases import Cases, prepared
+from cycle_am.data.headers import data_files
+from cycle_am.data.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
+from cycle_am.data.splits import Split, check_no_leak, hold_out
+from cycle_am.data.table import Row, read_rows
+from cycle_am.errors import UserError
+from cycle_am.identity import check_spellings
+from cycle_am.progress import steps
 from datamodules.base import NoduleDataModule
-from datamodules.cases import Cases, prepared
-from datamodules.contract import HU_MAX, HU_MIN, IMAGE_SIZE, scale_hu
-from datamodules.headers import data_files
-from datamodules.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
-from datamodules.rows import Row, read_rows
-from datamodules.splits import Split, check_no_leak, hold_out
-from utils.errors import UserError
-from utils.identity import check_spellings
-from utils.progress import steps
 
 READING = 2  # raise it when files are read otherwise: caches of before are then built anew
 

@@ -17,18 +17,25 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.annotations import Scan, load_scans
+from cycle_am.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
+from cycle_am.data.cases import Cases, prepared
+from cycle_am.data.lidc.annotations import Scan, load_scans
+from cycle_am.data.lidc.lesions import (
+    MIN_READERS,
+    Lesion,
+    annotation_mask,
+    interpolation,
+    lesion_mask,
+    load_lesions,
+)
+from cycle_am.data.phantom.render import render_slice
+from cycle_am.data.phantom.scene import VERSION, Finding, Scene, draw_scene
+from cycle_am.data.splits import Split
+from cycle_am.errors import UserError
+from cycle_am.identity import is_in
+from cycle_am.progress import steps
 from datamodules.base import NoduleDataModule
-from datamodules.cases import Cases, prepared
-from datamodules.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
-from datamodules.lesions import MIN_READERS, Lesion, annotation_mask, interpolation, lesion_mask, load_lesions
 from datamodules.manifest import read_rows
-from datamodules.phantom_render import render_slice
-from datamodules.phantom_scene import VERSION, Finding, Scene, draw_scene
-from datamodules.splits import Split
-from utils.errors import UserError
-from utils.identity import is_in
-from utils.progress import steps
 
 EXTENT_MM = 57.0  # side of what is rendered; windows up to 45 mm with a margin of 8 pixels share one scene
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}

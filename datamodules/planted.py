@@ -23,9 +23,13 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from datamodules.cases import Cases
-from datamodules.contract import IMAGE_SIZE
-from datamodules.lesions import Lesion
+from cycle_am.contract import IMAGE_SIZE
+from cycle_am.data.cases import Cases
+from cycle_am.data.lidc.lesions import Lesion
+from cycle_am.data.phantom.render import CENTRAL
+from cycle_am.data.phantom.scene import ABSENT, Finding, Random, Scene, draw_scene, strand, turn
+from cycle_am.errors import UserError
+from cycle_am.progress import steps
 from datamodules.phantom import (
     LABELS,
     USUALLY,
@@ -37,10 +41,6 @@ from datamodules.phantom import (
     mapped,
     scene_window,
 )
-from datamodules.phantom_render import CENTRAL
-from datamodules.phantom_scene import ABSENT, Finding, Random, Scene, draw_scene, strand, turn
-from utils.errors import UserError
-from utils.progress import steps
 
 PLANTED_VERSION = 1  # raise it when cues change: older caches are then rendered anew
 TRUTH_SHARE = 0.25  # of the largest difference between the two renderings: from there on a pixel is truth

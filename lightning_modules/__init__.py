@@ -1,3 +1,3 @@
 """Training of the classifier and of CycleAM: orchestration only."""
 
-import utils  # noqa: F401 (before torch)
+import cycle_am  # noqa: F401 (before torch)

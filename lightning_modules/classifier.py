@@ -15,10 +15,10 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 
-from losses import Augment
-from networks import ConvNet
-from utils.checkpoints import load_module
-from utils.randomness import SampleUniform
+from cycle_am.losses import Augment
+from cycle_am.networks import ConvNet
+from cycle_am.randomness import SampleUniform
+from cycle_am.runs.checkpoints import load_module
 
 
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from losses import Augment, GeneratorStep, discriminator
-from networks import PairedPatchDiscriminator, UNetGenerator
-from utils.randomness import SampleUniform
+from cycle_am.losses import Augment, GeneratorStep, discriminator
+from cycle_am.networks import PairedPatchDiscriminator, UNetGenerator
+from cycle_am.randomness import SampleUniform
 
 
 class Generated(NamedTuple):

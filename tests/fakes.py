@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cycle_am.contract import IMAGE_SIZE
+from cycle_am.data.cases import Cases
 from datamodules.base import NoduleDataModule
-from datamodules.cases import Cases
-from datamodules.contract import IMAGE_SIZE
 
 
 class BlobDataModule(NoduleDataModule):

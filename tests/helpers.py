@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from utils.config import register
+from cycle_am.app.config import register
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOBS = ["data._target_=tests.fakes.BlobDataModule", "+data.count=40", "data_name=blobs"]

@@ -12,12 +12,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from cycle_am.app.tasks.evaluate import evaluate
+from cycle_am.app.tasks.train import train
+from cycle_am.errors import UserError
+from cycle_am.runs import run as runs
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
-from utils import runs
-from utils.errors import UserError
-from utils.evaluating import evaluate
-from utils.training import train
 
 CLASSIFIER = [*TINY_CLASSIFIER, "companions={selector:{seed:1},judge:{seed:2}}"]
 CYCLE_AM = [*TINY_CYCLE_AM, "experiment=cycle_am_small", "trainer.limit_train_batches=1"]

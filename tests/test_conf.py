@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from cycle_am.app.config import Action, check_config, expand_home, register
 from tests.helpers import ROOT
-from utils.config import Action, check_config, expand_home, register
 
 NEEDED = {
     "data=lidc": "data.dicom_root=/lidc",

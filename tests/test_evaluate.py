@@ -10,10 +10,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from cycle_am.app.tasks.evaluate import evaluate
+from cycle_am.app.tasks.train import train
+from cycle_am.errors import UserError
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed, run
-from utils.errors import UserError
-from utils.evaluating import evaluate
-from utils.training import train
 
 QUICK = ["evaluation.resamples=50"]
 

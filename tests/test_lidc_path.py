@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from datamodules.phantom_dicom import Flaws, write_dicom_tree
+from cycle_am.app.tasks.evaluate import evaluate
+from cycle_am.app.tasks.train import train
+from cycle_am.data.phantom.dicom import Flaws, write_dicom_tree
 from tests.helpers import composed
-from utils.evaluating import evaluate
-from utils.training import train
 
 NARROW = ["model.generator.channels=[2,2,2,2]", "model.discriminator.channels=[2,2,2,2]", "data.batch_size=4"]
 ONE_EPOCH = ["trainer=cpu", "trainer.max_epochs=1", "trainer.precision=32-true", "~logger"]

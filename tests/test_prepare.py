@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from datamodules.phantom_dicom import write_dicom_tree
+from cycle_am.app.tasks.prepare import prepare
+from cycle_am.data.phantom.dicom import write_dicom_tree
+from cycle_am.errors import UserError
 from tests.helpers import composed, run
-from utils.errors import UserError
-from utils.preparing import prepare
 
 
 def test_shards_then_the_whole(tmp_path):

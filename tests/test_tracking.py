@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cycle_am.app.tasks.evaluate import evaluate
+from cycle_am.app.tasks.train import train
+from cycle_am.runs.provenance import digest
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 from tests.wandb_records import OfflineRun
-from utils.evaluating import evaluate
-from utils.provenance import digest
-from utils.training import train
 
 EPOCHS = 2
 MLFLOW = find_spec("mlflow") is not None  # an extra

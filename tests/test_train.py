@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cycle_am.app.config import check_config
+from cycle_am.app.tasks.train import train
+from cycle_am.errors import UserError
 from datamodules.planted import CUES
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import (
@@ -27,9 +30,6 @@ from tests.helpers import (
     run,
     same_training,
 )
-from utils.config import check_config
-from utils.errors import UserError
-from utils.training import train
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 CYCLE_AM = [name for name in EXPERIMENTS if name.startswith("cycle_am")]

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from cycle_am.outputs import drawing
-from evaluation.colours import ACCENT, BENIGN, MALIGNANT, PLAIN
+from cycle_am.reports.colours import ACCENT, BENIGN, MALIGNANT, PLAIN
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 SIDE, MARGIN = 256, 16
 WIDTH, HEIGHT = SIDE + 2 * MARGIN, 444

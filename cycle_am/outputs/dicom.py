@@ -19,8 +19,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from utils.errors import UserError
-from utils.files import write_atomically
+from cycle_am.errors import UserError
+from cycle_am.files import write_atomically
 
 try:
     import highdicom as hd
@@ -30,7 +30,7 @@ except ImportError as error:
     raise UserError("DICOM output needs highdicom; install it: pip install 'cycle-am[dicom]'") from error
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 CAPTURE, MAP, REPORT = "capture.dcm", "relevance.dcm", "report.dcm"
 SERIES = {CAPTURE: 9001, MAP: 9002, REPORT: 9003}  # numbers far behind those of scanners
@@ -201,7 +201,7 @@ def _capture(lesion: _Lesion) -> Dataset:
 
 def _picture(one: Explanation) -> np.ndarray:
     """(rows, columns, 3) uint8."""
-    from evaluation.figures import overlay
+    from cycle_am.reports.draw import overlay
 
     images = [np.repeat(one.x[0][..., None], 3, -1), overlay(one.x[0], one.relevance[0])]
     large = [np.kron(image, np.ones((ZOOM, ZOOM, 1))) for image in images]

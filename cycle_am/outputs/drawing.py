@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.colours import ACCENT, BENIGN, MALIGNANT, PLAIN, diverging
+from cycle_am.reports.colours import ACCENT, BENIGN, MALIGNANT, PLAIN, diverging
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 LINE, PAPER = "#dfe3e8", "#ffffff"
 VERDICTS = {"usable": ("✓", "#1b7f4b"), "doubtful": ("!", "#8a5a00"), "refused": ("✕", "#333333")}

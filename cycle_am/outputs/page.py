@@ -18,12 +18,12 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cycle_am.files import write_atomically
 from cycle_am.outputs import drawing, panel
-from evaluation.colours import scale_words
-from utils.files import write_atomically
+from cycle_am.reports.colours import scale_words
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 HERE, NAME = Path(__file__).parent, "index.html"
 FAILED = "failed"

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cycle_am.outputs import drawing
-from evaluation.colours import ACCENT, PLAIN, RELEVANCE_SCALE, scale_words
+from cycle_am.reports.colours import ACCENT, PLAIN, RELEVANCE_SCALE, scale_words
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 SIDE, GAP, MARGIN = 320, 24, 36  # of tiles, between them, around all, in pixels
 STEP = SIDE + GAP

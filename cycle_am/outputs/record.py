@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cycle_am.outputs import drawing
-from evaluation.colours import RELEVANCE_SCALE
+from cycle_am.reports.colours import RELEVANCE_SCALE
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation, Place
+    from cycle_am.model.explanation import Explanation, Place
 
 KIND, FORMAT = "cycle-am explanation", 1
 PACKAGES = ("cycle-am", "torch", "numpy", "pillow", "SimpleITK")

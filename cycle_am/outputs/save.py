@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cycle_am.errors import UserError
+from cycle_am.files import write_folder
 from cycle_am.outputs import dial, nifti, page, panel, record
-from utils.errors import UserError
-from utils.files import write_folder
 
 if TYPE_CHECKING:
-    from cycle_am.explanation import Explanation
+    from cycle_am.model.explanation import Explanation
 
 FACTS, BATCH = "explanation.json", "explanations.json"
 PANEL, GIF, MP4 = "panel.png", "dial.gif", "dial.mp4"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from cycle_am.errors import UserError
 from cycle_am.sources.words import say
-from utils.errors import UserError
 
 MEMBERS = 20_000
 BYTES = 8 << 30  # of all members, unpacked

@@ -12,12 +12,12 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
+from cycle_am.data.dicom import AXIAL, GDCM, UNREADABLE, load, read_tags
+from cycle_am.data.series import SAME_AXIS, SAME_MM, Header, Series, find
+from cycle_am.data.volumes import Imaged, Volume
+from cycle_am.errors import UserError
 from cycle_am.sources.planes import Planes
 from cycle_am.sources.words import say
-from datamodules.dicom import AXIAL, GDCM, UNREADABLE, load, read_tags
-from datamodules.series import SAME_AXIS, SAME_MM, Header, Series, find
-from datamodules.volumes import Imaged, Volume
-from utils.errors import UserError
 
 SKEW = 0.01  # by which rows and columns may miss the right angle, and their unit vectors the length of 1
 CT = ("CT", "")  # modalities; old files may not say theirs

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from cycle_am.data.dicom import may_be_dicom
+from cycle_am.data.volumes import SAME_PIXELS, Bare, Volume, nearest_plane, open_volume
+from cycle_am.errors import UserError
 from cycle_am.sources import nifti
 from cycle_am.sources.dicom import modality, segments
 from cycle_am.sources.pictures import RASTERS, read_raster
 from cycle_am.sources.scan import DAMAGED, Scan, Spot
 from cycle_am.sources.words import called
-from datamodules.dicom import may_be_dicom
-from datamodules.volumes import SAME_PIXELS, Bare, Volume, nearest_plane, open_volume
-from utils.errors import UserError
 
 MOST = 1000  # lesions; more are noise
 LABELS = 256  # numbers that a map of labels may have; more are grey values

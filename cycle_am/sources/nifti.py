@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from utils.errors import UserError
+from cycle_am.errors import UserError
 
 ENDINGS = (".nii", ".nii.gz")
 SAME_MM = 0.1  # by which the two places of any corner may differ

@@ -8,8 +8,8 @@ from tokenize import TokenError
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from datamodules.images import PICTURES, hounsfield
-from utils.errors import UserError
+from cycle_am.data.images import PICTURES, hounsfield
+from cycle_am.errors import UserError
 
 RASTERS = (*PICTURES, ".npy")
 GREY = ("1", "L", "I;16", "I;16B", "I", "F")

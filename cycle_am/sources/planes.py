@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.series import SAME_AXIS, SAME_MM
-from datamodules.volumes import Place
+from cycle_am.data.series import SAME_AXIS, SAME_MM
+from cycle_am.data.volumes import Place
 
 THIN = 1.5  # times its thickness apart from others a plane still stands for what is between
 

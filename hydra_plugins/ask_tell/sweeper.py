@@ -19,8 +19,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from utils.errors import UserError
-from utils.files import write_atomically
+from cycle_am.errors import UserError
+from cycle_am.files import write_atomically
 
 
 class AskTellSweeper(Sweeper):
@@ -65,8 +65,8 @@ class AskTellSweeper(Sweeper):
             sys.exit(f"error: {error}")
 
     def _run(self, arguments: list[str]) -> None:
-        from sweeps import report, space
-        from sweeps import study as studies
+        from cycle_am.sweeps import report, space
+        from cycle_am.sweeps import study as studies
 
         self._check_processes()
         folder = Path(self.config.hydra.sweep.dir)
@@ -100,7 +100,7 @@ class AskTellSweeper(Sweeper):
             )
 
     def _open(self, folder: Path) -> Any:
-        from sweeps import study as studies
+        from cycle_am.sweeps import study as studies
 
         self.url = self.storage or studies.database(folder)
         storage = studies.open_storage(self.url, self.heartbeat)
@@ -111,7 +111,7 @@ class AskTellSweeper(Sweeper):
 
     def _overrides(self, study: Any, trial: Any) -> list[str]:
         """The trial's values, its folder, and what its job needs to report to the study."""
-        from sweeps.study import folder_of
+        from cycle_am.sweeps.study import folder_of
 
         values = [f"{key}={value}" for key, value in trial.params.items()]
         facts = f"storage:{_quoted(self.url)},study:{_quoted(self.study_name)}"

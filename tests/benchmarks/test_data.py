@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import data
-from datamodules.annotations import load_scans
+from cycle_am.data.lidc.annotations import load_scans
 
 
 def test_sample_has_the_mean_of_all_scans():

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks import sim_to_real
 from benchmarks.sim_to_real import class_weights, figures, fit, main, predict, without_patients
-from datamodules.cases import Cases
-from networks import ConvNet
+from cycle_am.data.cases import Cases
+from cycle_am.networks import ConvNet
 
 
 def spots(n: int = 64, seed: int = 0) -> Cases:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from cycle_am.model import Model
-from cycle_am.task import Task
-from networks import ConvNet, UNetGenerator
+from cycle_am.model.model import Model
+from cycle_am.model.task import Task
+from cycle_am.networks import ConvNet, UNetGenerator
 
 GENERATOR = {"channels": (4, 8), "convs": 1, "padding_mode": "reflect"}
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import cycle_am
+from cycle_am.errors import UserError
 from tests.cycle_am.small import images, small_model
 from tests.helpers import ROOT, environment
-from utils.errors import UserError
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -97,7 +97,7 @@ def test_a_damaged_folder_is_refused_in_one_line(folder, tmp_path, damage):
 
 
 def test_an_export_that_differs_from_torch_is_refused(model, folder, monkeypatch):
-    from cycle_am import exporting
+    from cycle_am.model import exporting
 
     monkeypatch.setattr(exporting, "load", lambda *_, **__: Liar())
     copy = shutil.copytree(folder, folder.parent / "lied")
@@ -124,6 +124,8 @@ def small_answer(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def test_without_the_packages_one_line_says_what_to_install(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("cycle_am.exporting.find_spec", lambda name: None if name == "onnxscript" else True)
+    monkeypatch.setattr(
+        "cycle_am.model.exporting.find_spec", lambda name: None if name == "onnxscript" else True
+    )
     with pytest.raises(UserError, match=r"export needs onnxscript; .*cycle-am\[onnx\]"):
         cycle_am.onnx.export(model, tmp_path / "out")

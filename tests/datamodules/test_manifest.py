@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from datamodules.contract import check_batch, scale_hu
+from cycle_am.contract import check_batch, scale_hu
+from cycle_am.errors import UserError
 from datamodules.manifest import ManifestDataModule, read_rows
-from utils.errors import UserError
 
 
 def disc(radius, size=50):

@@ -3,8 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datamodules.contract import check_batch
-from datamodules.lesions import lesion_mask
+from cycle_am.contract import check_batch
+from cycle_am.data.lidc.lesions import lesion_mask
+from cycle_am.data.phantom.render import ct_noise, edge_profile, render_slice, tube_coverage
+from cycle_am.data.phantom.scene import Finding, Scanner, draw_scene, outward, scene_seed, signed_distance
+from cycle_am.errors import UserError
 from datamodules.phantom import (
     PhantomDataModule,
     cohort,
@@ -15,9 +18,6 @@ from datamodules.phantom import (
     render_window,
     scene_size,
 )
-from datamodules.phantom_render import ct_noise, edge_profile, render_slice, tube_coverage
-from datamodules.phantom_scene import Finding, Scanner, draw_scene, outward, scene_seed, signed_distance
-from utils.errors import UserError
 
 QUIET = {"noise": 0.0, "offset": 0.0}
 
@@ -106,8 +106,8 @@ def test_the_lesion_lies_where_its_mask_is(cases):
 
 
 def test_consensus_on_the_chosen_slice_agrees_with_the_mask(lesions):
-    from datamodules.annotations import load_scans
-    from datamodules.lesions import slice_consensus
+    from cycle_am.data.lidc.annotations import load_scans
+    from cycle_am.data.lidc.lesions import slice_consensus
 
     lesion = lesions[2]
     scan = next(s for s in load_scans() if s.scan_id == lesion.scan_id)

@@ -6,9 +6,10 @@ from scipy.ndimage import binary_dilation
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from datamodules.contract import check_batch
+from cycle_am.contract import check_batch
+from cycle_am.data.phantom.scene import ABSENT, Finding, draw_scene
+from cycle_am.errors import UserError
 from datamodules.phantom import cohort, render_window
-from datamodules.phantom_scene import ABSENT, Finding, draw_scene
 from datamodules.planted import (
     CORNER,
     CUES,
@@ -25,7 +26,6 @@ from datamodules.planted import (
     with_lobes,
 )
 from tests.datamodules.test_phantom import disc
-from utils.errors import UserError
 
 RADIUS = 6.0  # mm, of the lesion that is looked at
 PIXEL = 45.0 / 64

@@ -9,10 +9,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
+from cycle_am.app.classifiers import load_classifier
+from cycle_am.errors import UserError
 from lightning_modules.classifier import ClassifierModule, weighted_cross_entropy
 from tests.fakes import BlobDataModule
-from utils.classifiers import load_classifier
-from utils.errors import UserError
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-import losses
+from cycle_am import losses
+from cycle_am.app.tasks.train import train
+from cycle_am.errors import UserError
+from cycle_am.networks import ConvNet
+from cycle_am.randomness import SampleUniform
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
-from networks import ConvNet
 from tests.helpers import TINY_CYCLE_AM, composed, same_training
-from utils.errors import UserError
-from utils.randomness import SampleUniform
-from utils.training import train
 
 SMALL = {"channels": [2, 3, 4, 5], "convs": 1}
 
@@ -267,8 +267,8 @@ def ddp(classifiers, target, *overrides, start=()) -> Path:
 
 def build_start(classifiers, folder) -> dict:
     """The untrained weights of the same seed."""
-    from utils.classifiers import find_classifiers
-    from utils.training import build_cycle_am
+    from cycle_am.app.classifiers import find_classifiers
+    from cycle_am.app.tasks.train import build_cycle_am
 
     cfg = composed([*TINY_CYCLE_AM, *classifiers, "experiment=cycle_am_small"], folder, "start")
     return build_cycle_am(cfg, find_classifiers(cfg, None)).state_dict()

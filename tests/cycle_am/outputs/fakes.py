@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cycle_am.explanation import Explanation, Place
-from cycle_am.model import Model
-from cycle_am.task import Task
-from cycle_am.trust import Trust
+from cycle_am.model.explanation import Explanation, Place
+from cycle_am.model.model import Model
+from cycle_am.model.task import Task
+from cycle_am.model.trust import Trust
 
 EVIL = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>\n<!--"
 OBLIQUE = Place(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cycle_am.explanation import Place
+from cycle_am.model.explanation import Place
 from cycle_am.outputs import page
 from tests.browser import started
 from tests.cycle_am.outputs.fakes import EVIL, explanation

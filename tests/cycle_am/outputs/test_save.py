@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from cycle_am.explanation import Place
+from cycle_am.errors import UserError
+from cycle_am.model.explanation import Place
 from cycle_am.outputs import panel, save
 from tests.cycle_am.outputs.fakes import EVIL, OBLIQUE, explanation
 from tests.helpers import ROOT, environment
-from utils.errors import UserError
 
 FILES = {"explanation.json", "panel.png", "dial.gif", "relevance.nii.gz", "attribution.nii.gz"}
 

@@ -145,10 +145,10 @@ def test_the_real_series_as_pydicom_reads_it(real_data, windows):
 
 
 def test_lidcs_lesion_is_the_data_modules(real_data, windows):
-    from datamodules.annotations import load_scan
-    from datamodules.lesions import find_lesions, lesion_mask
-    from datamodules.lidc_pieces import Window as Geometry
-    from datamodules.lidc_pieces import cut
+    from cycle_am.data.lidc.annotations import load_scan
+    from cycle_am.data.lidc.lesions import find_lesions, lesion_mask
+    from cycle_am.data.lidc.pieces import Window as Geometry
+    from cycle_am.data.lidc.pieces import cut
 
     (folder,) = (real_data / "lidc_dicom").glob("LIDC-IDRI/LIDC-IDRI-0001")
     (window,) = windows(folder, lidc=True)

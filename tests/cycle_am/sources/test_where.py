@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cycle_am.errors import UserError
 from cycle_am.sources import Failure, Window, read
-from utils.errors import UserError
 
 
 @pytest.fixture

@@ -1,3 +1,0 @@
-"""What is watched, kept and stopped while training."""
-
-import utils  # noqa: F401 (before torch)

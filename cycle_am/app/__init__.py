@@ -1,0 +1,1 @@
+"""The application around the library: the only part that knows Hydra's configuration."""

@@ -1,0 +1,1 @@
+"""What is watched, kept and stopped while training."""

@@ -1,0 +1,67 @@
+"""How the generators move the classifiers' p(malignant) on the validation cases (sec. 5.2)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from cycle_am.app.callbacks.log_media import log_histograms
+
+
+class DomainTransfer(pl.Callback):
+    """Logs mean p(malignant) as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
+
+    The explained classifier is the one that the generators are trained against; the selector they never saw.
+    The module has `generate(x) -> (x_neg, x_pos)`, `classifier` and `selector` (image -> logits). Where
+    `validation_step` returns what it generated (`x_neg`, `x_pos`), that is used and nothing is generated
+    twice.
+    """
+
+    def __init__(self, histograms: bool = True) -> None:
+        self.histograms = histograms
+        self.collected: dict[str, list[Tensor]] = defaultdict(list)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the last epoch."""
+        self.collected.clear()
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: int
+    ) -> None:
+        """Collect the probabilities of one batch."""
+        x = batch["image"]
+        x_neg, x_pos = generated(pl_module, x, outputs)
+        for name, classifier in classifiers(pl_module).items():
+            for kind, image in (("x", x), ("neg", x_neg), ("pos", x_pos)):
+                self.collected[f"{name}/{kind}"].append(malignant(classifier, image))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log means and distributions."""
+        values = {key: torch.cat(parts).float().cpu().numpy() for key, parts in self.collected.items()}
+        pl_module.log_dict({f"transfer/{key}": float(np.mean(array)) for key, array in values.items()})
+        if self.histograms and trainer.is_global_zero and not trainer.sanity_checking and values:
+            log_histograms(trainer, "transfer_histograms", values)
+
+
+def generated(module: Any, x: Tensor, outputs: Any = None) -> tuple[Tensor, Tensor]:
+    """G-(x) and G+(x): from what `validation_step` returned where it holds them, else generated now."""
+    if isinstance(outputs, dict) and {"x_neg", "x_pos"} <= outputs.keys():
+        return outputs["x_neg"], outputs["x_pos"]
+    return module.generate(x)
+
+
+def classifiers(module: Any) -> dict[str, nn.Module]:
+    """`explained`, and `selector` where the module has one."""
+    found = {"explained": module.classifier, "selector": getattr(module, "selector", None)}
+    return {name: network for name, network in found.items() if network is not None}
+
+
+def malignant(classifier: nn.Module, image: Tensor) -> Tensor:
+    """p(malignant) (N,) of images (N,1,64,64)."""
+    return classifier(image).float().softmax(dim=1)[:, 1]

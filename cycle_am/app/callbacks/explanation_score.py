@@ -1,0 +1,64 @@
+"""How good the explanations are while training: the validation explanation score, which chooses and stops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from cycle_am.app.callbacks.domain_transfer import malignant
+from cycle_am.losses import ssim
+from cycle_am.metrics.inference import generate
+from cycle_am.metrics.realism import quick_realism
+
+
+class ExplanationScore(pl.Callback):
+    """Logs `val/explanation_score`, in [0, 1], and its three factors, each averaged over G+ and G-.
+
+    * `val/transfer_gap`: mean p(malignant) of G+(x) minus that of G-(x), by the selector, which no generator saw;
+    * `val/ssim`: similarity of G+(x) and G-(x) to x;
+    * `val/realism`: 2 (1 - AUC) of small fresh discriminators, trained on training cases, read on validation cases,
+      that tell G+(x) from real images which the explained classifier calls malignant, and G-(x) from benign ones.
+
+    The paper has no measure of convergence (sec. 5.1); this one is the product of the factors, so that none can be
+    bought at the price of another.
+
+    Args:
+        train_cases: at most so many training cases teach the discriminators.
+    """
+
+    def __init__(self, train_cases: int = 256) -> None:
+        self.train_cases = train_cases
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score all validation cases, the same in every process."""
+        data = trainer.datamodule
+        train = data.train_cases.select(np.arange(min(self.train_cases, len(data.train_cases))))
+        scores = explanation_score(pl_module, train.window()[0], data.val_cases.window()[0])
+        pl_module.log_dict({f"val/{name}": value for name, value in scores.items()}, rank_zero_only=False)
+
+
+@torch.no_grad()
+def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
+    """The score and its factors for real images (N, 1, H, W) in [0, 1] of training and of validation patients."""
+    train, val = train.to(module.device), val.to(module.device)
+    train_neg, train_pos = (image.to(module.device) for image in generate(module, train))
+    x_neg, x_pos = (image.to(module.device) for image in generate(module, val))
+    gap = malignant(module.selector, x_pos).mean() - malignant(module.selector, x_neg).mean()
+    similar = (ssim(val, x_neg).mean() + ssim(val, x_pos).mean()) / 2
+    called = [malignant(module.classifier, x) >= 0.5 for x in (train, val)]
+    aucs = [
+        quick_realism(train_fake, train[called[0] == says], fake, val[called[1] == says])
+        for train_fake, fake, says in ((train_neg, x_neg, False), (train_pos, x_pos, True))
+    ]
+    factors = {
+        "transfer_gap": _clip(gap),
+        "ssim": _clip(similar),
+        "realism": float(np.mean([_clip(2 * (1 - auc)) for auc in aucs if np.isfinite(auc)] or [1.0])),
+    }
+    return {"explanation_score": float(np.prod(list(factors.values()))), **factors}
+
+
+def _clip(value: Tensor | float) -> float:
+    return float(min(max(float(value), 0.0), 1.0))

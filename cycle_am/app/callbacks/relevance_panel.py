@@ -1,0 +1,145 @@
+"""Pictures of a fixed set of validation cases while training: x, G-(x), G+(x), reconstruction and R (sec. 2,
+fig. 6).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from cycle_am.app.callbacks.domain_transfer import classifiers, malignant
+from cycle_am.app.callbacks.log_media import log_image, log_table, render
+from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
+from cycle_am.reports.draw import relevance_bar
+
+TITLES = {"x": "x", "neg": "G-(x)", "pos": "G+(x)", "cycle": "G-(G+(x))", "relevance": "R = G+(x) - G-(x)"}
+BAR = 0.55  # inches below the pictures, for the scale of R
+LABELS = {0: "benign", 1: "malignant", -1: "unknown"}
+
+
+class RelevancePanel(pl.Callback):
+    """Logs a panel (`panels`) and a table (`panel_table`) of `cases` validation cases, benign and malignant
+    in turn.
+
+    The same cases every `every_n_epochs` epochs; captions hold p(malignant) of the classifiers on x, G-(x),
+    G+(x).
+    """
+
+    def __init__(self, cases: int = 6, every_n_epochs: int = 1) -> None:
+        self.cases, self.every_n_epochs = cases, every_n_epochs
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the pictures of this epoch."""
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not due or trainer.sanity_checking or not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        cases = trainer.datamodule.val_cases
+        cases = cases.select(choose(cases.label, self.cases))
+        rows = self._rows(pl_module, cases.window()[0].to(pl_module.device), cases.label)
+        log_image(
+            trainer,
+            "panels",
+            render(panel(rows)),
+            f"epoch {trainer.current_epoch}; R is {SCALE_WORDS}",
+        )
+        log_table(trainer, "panel_table", [_table_row(row) for row in rows])
+
+    def _rows(self, module: Any, x: Tensor, label: np.ndarray) -> list[dict[str, Any]]:
+        """One dict a case: pictures as (64, 64) arrays, probabilities, label."""
+        x_neg, x_pos = module.generate(x)
+        pictures = {
+            "x": x,
+            "neg": x_neg,
+            "pos": x_pos,
+            "cycle": module.cycle(x)[0],
+            "relevance": x_pos - x_neg,
+        }
+        arrays = {key: value[:, 0].float().cpu().numpy() for key, value in pictures.items()}
+        probabilities = {
+            f"{name}/{kind}": malignant(classifier, pictures[kind]).cpu().numpy()
+            for name, classifier in classifiers(module).items()
+            for kind in ("x", "neg", "pos")
+        }
+        return [
+            {
+                "label": LABELS[int(label[i])],
+                "pictures": {key: array[i] for key, array in arrays.items()},
+                "p": {key: float(array[i]) for key, array in probabilities.items()},
+            }
+            for i in range(len(x))
+        ]
+
+
+def choose(label: np.ndarray, count: int) -> np.ndarray:
+    """Indices of `count` cases: the first ones, benign and malignant in turn; unknown ones where no others
+    are left.
+    """
+    turn = np.empty(len(label), dtype=int)
+    for value in np.unique(label):
+        turn[label == value] = np.arange(np.sum(label == value))
+    return np.lexsort((label, turn, label < 0))[:count]
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """(H, W) in [0,1] -> (H, W, 3) uint8."""
+    return np.repeat((picture.clip(0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def coloured(relevance: np.ndarray) -> np.ndarray:
+    """R (H, W) -> (H, W, 3) uint8 on its one scale. Red: brighter in G+, blue: brighter in G-."""
+    scaled = (relevance / RELEVANCE_SCALE).clip(-1, 1) / 2 + 0.5
+    return (colormaps[DIVERGING](scaled)[..., :3] * 255).round().astype(np.uint8)
+
+
+def picture(key: str, array: np.ndarray) -> np.ndarray:
+    """One picture of a row as uint8 colours."""
+    return coloured(array) if key == "relevance" else grey(array)
+
+
+def caption(row: dict[str, Any]) -> str:
+    """Label and p(malignant), e.g. `malignant; explained x .81 G- .06 G+ .97`."""
+    names = dict.fromkeys(key.split("/")[0] for key in row["p"])
+    value = {key: f"{p:.2f}" for key, p in row["p"].items()}
+    texts = [f"{n} x {value[f'{n}/x']}  G- {value[f'{n}/neg']}  G+ {value[f'{n}/pos']}" for n in names]
+    return "; ".join([row["label"], *texts])
+
+
+def panel(rows: list[dict[str, Any]]) -> Figure:
+    """The figure: a row a case, a column a picture, its caption above each row, the scale of R below. One axis a row
+    is quick."""
+    height = 1.9 * len(rows) + BAR
+    figure = Figure(figsize=(1.6 * len(TITLES), height))
+    axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.25})[:, 0]
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=(BAR + 0.02) / height, top=1 - 0.4 / height)
+    for axis, row in zip(axes, rows, strict=True):
+        axis.imshow(strip([picture(key, row["pictures"][key]) for key in TITLES]), interpolation="nearest")
+        axis.set_axis_off()
+        axis.set_title(caption(row), fontsize=8)
+    for number, title in enumerate(TITLES.values()):
+        x, y = (number + 0.5) / len(TITLES), 1 - 0.12 / height
+        figure.text(x, y, title, ha="center", va="center", fontsize=8)
+    scale = ScalarMappable(Normalize(-RELEVANCE_SCALE, RELEVANCE_SCALE), DIVERGING)
+    place = figure.add_axes((0.6, (BAR - 0.12) / height, 0.38, 0.1 / height))
+    relevance_bar(figure, scale, None, cax=place, orientation="horizontal")
+    return figure
+
+
+def strip(pictures: list[np.ndarray], gap: int = 3) -> np.ndarray:
+    """Pictures (H, W, 3) uint8 side by side, with white gaps on both sides of each."""
+    return np.concatenate(
+        [np.pad(p, ((0, 0), (gap, gap), (0, 0)), constant_values=255) for p in pictures], axis=1
+    )
+
+
+def _table_row(row: dict[str, Any]) -> dict[str, Any]:
+    pictures = {TITLES[key]: picture(key, array) for key, array in row["pictures"].items()}
+    return {"label": row["label"], **pictures, **{f"p {key}": value for key, value in row["p"].items()}}

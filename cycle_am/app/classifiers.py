@@ -1,0 +1,183 @@
+"""Which classifier is explained, and the independent ones beside it: found, checked, kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from cycle_am.contract import IMAGE_SIZE
+from cycle_am.data.splits import stratified_subset
+from cycle_am.errors import UserError
+from cycle_am.files import copy_atomically
+from cycle_am.metrics.inference import probabilities
+from cycle_am.model.custom import Custom, load_custom
+from cycle_am.reports.doubts import doubts
+from cycle_am.runs import run as runs
+from cycle_am.runs.checkpoints import read_checkpoint
+from lightning_modules.classifier import ClassifierModule
+
+ASKED = 256  # cases of each part, training and validation: enough to see whether a classifier is understood
+
+
+@dataclass(frozen=True)
+class Classifiers:
+    """The explained classifier and its independent companions, by their checkpoints.
+
+    explained: a ClassifierModule's checkpoint, or a user's own network. selector takes part in choosing
+    CycleAM's checkpoints, judge only ever reports.
+    """
+
+    explained: Path | Custom
+    selector: Path
+    judge: Path
+
+    def describe(self) -> str:
+        """One line: which ones are taken."""
+        explained = self.explained.name if isinstance(self.explained, Custom) else self.explained
+        return f"classifier {explained}\nselector   {self.selector}\njudge      {self.judge}"
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Image (N,1,64,64) -> logits (N,2), for CycleAMGAN: `classifier` and `selector`."""
+        return {"classifier": self.load_explained().net, "selector": load_classifier(self.selector).net}
+
+    def load_explained(self) -> ClassifierModule | Custom:
+        """The classifier that is explained, in eval mode, with `net` and `probability`."""
+        return self.explained if isinstance(self.explained, Custom) else load_classifier(self.explained)
+
+    def paths(self) -> dict[str, Path]:
+        """Those that are checkpoints, by the names under which a run keeps them."""
+        kept = {"classifier": self.explained, "selector": self.selector, "judge": self.judge}
+        return {name: path for name, path in kept.items() if isinstance(path, Path)}
+
+    def folders(self) -> list[Path]:
+        """The folders that say which patients trained them: a companion's own where it is at hand, else the run's."""
+        return list(dict.fromkeys(map(_trained_in, self.paths().values())))
+
+    def check_split(self, data: pl.LightningDataModule) -> None:
+        """Raise UserError where a classifier was trained on patients that are to be tested."""
+        for folder in self.folders():
+            runs.check_split(folder, data)
+
+    def doubts(self, data: pl.LightningDataModule) -> list[str]:
+        """What their answers on training and validation cases speak against them, a sentence each."""
+        parts = [
+            part.select(stratified_subset(part.label, ASKED, seed=0))
+            for part in (data.train_cases, data.val_cases)
+        ]
+        images = torch.cat([part.window()[0] for part in parts])
+        label = np.concatenate([part.label for part in parts])
+        asked = {
+            "The explained classifier": self.load_explained(),
+            "The selector": load_classifier(self.selector),
+            "The judge": load_classifier(self.judge),
+        }
+        return [text for who, one in asked.items() for text in doubts(probabilities(one, images), label, who)]
+
+    def check_run(self, checkpoint: Path) -> None:
+        """Raise UserError where a checkpoint of CycleAM holds another explained classifier."""
+        state = read_checkpoint(checkpoint).get("state_dict", {})
+        kept = {name: value for name, value in state.items() if name.startswith("classifier.")}
+        own = self.load_explained().net.state_dict(prefix="classifier.")
+        if kept.keys() != own.keys() or not all(torch.equal(kept[name], own[name]) for name in own):
+            raise UserError(
+                f"{checkpoint} explains another classifier; give the classifier.* of its training"
+            )
+
+    def keep(self, run_dir: str | Path) -> None:
+        """Copy them into a run's folder, so that it stays whole when other classifiers are trained."""
+        for name, path in self.paths().items():
+            target = Path(run_dir) / f"{name}.ckpt"
+            if path.resolve() != target.resolve():
+                copy_atomically(path, target)
+        own = self.paths().get("classifier")
+        config = own and own.parent / ".hydra" / "config.yaml"
+        if config and config.is_file() and own.name == "best.ckpt":
+            copy_atomically(config, Path(run_dir) / "classifier.yaml")  # how it was trained
+
+
+def _trained_in(path: Path) -> Path:
+    own = path.resolve().parent / path.stem
+    return own if (own / runs.SPLIT).is_file() else path.parent
+
+
+def load_classifier(path: str | Path) -> ClassifierModule:
+    """A classifier's checkpoint. Raises UserError where it is absent or made for images of another size."""
+    module = ClassifierModule.load(path)
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+    except RuntimeError as error:
+        net = module.hparams["net"]
+        wanted = f"1 x {IMAGE_SIZE} x {IMAGE_SIZE}"
+        raise UserError(
+            f"classifier {path} was made for other images ({net}), not {wanted}; train it again"
+        ) from error
+    return module
+
+
+def find_classifiers(
+    cfg: DictConfig,
+    resume: Path | None = None,
+    data: pl.LightningDataModule | None = None,
+    own: Custom | None = None,
+) -> Classifiers:
+    """A user's own network (`own`, or `classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
+    explicit paths; else from the run of CycleAM that is resumed or evaluated (`resume`, a checkpoint); else
+    from the run of the same seed and split as `data` in `classifier.runs`, or in the multirun of which this is a
+    job where that trains classifiers too; else from what `experiment=classifier` left for this data.
+
+    Raises UserError that names the command to run where there are none, and where `resume` explains another one.
+    """
+    choice = cfg.classifier
+    custom = own or (load_custom(choice.target, choice.weights) if "target" in choice else None)
+    names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
+    folder = None if all(choice[name] for name in names) else _folder(cfg, resume, data)
+    paths = [Path(choice[name] or folder / _file(name, folder)) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if not path.is_file():
+            raise UserError(
+                f"classifier.{name}: {path} does not exist; give its path, or run `python train.py "
+                f"experiment={choice.experiment} data={cfg.data_name}`"
+            )
+    found = Classifiers(*([custom] if custom else []), *paths)
+    if resume:
+        found.check_run(resume)
+    return found
+
+
+def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule | None) -> Path:
+    """Where the classifiers that are not given by path are looked for."""
+    ckpt = cfg.classifier.get("ckpt")
+    if ckpt:
+        return Path(ckpt).parent
+    if resume and (resume.parent / "judge.ckpt").is_file():
+        if "ckpt" in cfg.classifier and not (resume.parent / "classifier.ckpt").is_file():
+            raise UserError(
+                f"{resume.parent} explains a network of its own; give classifier=custom and its classifier.target "
+                "and classifier.weights as for its training"
+            )
+        return resume.parent
+    together = cfg.classifier.get("runs") or _same_multirun(cfg)
+    if together and data:
+        return runs.of_split_and_seed(together, data.fingerprint, cfg.seed)
+    return runs.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name)
+
+
+def _same_multirun(cfg: DictConfig) -> Path | None:
+    """The classifiers that the multirun of this job trains; None where it is no such job, or trains none."""
+    name = runs.multirun_of(cfg.paths.run_dir)
+    home = Path(cfg.paths.runs) / cfg.classifier.experiment / cfg.data_name / runs.MULTIRUN
+    return home / name if name and (home / name).is_dir() else None
+
+
+def _file(name: str, folder: Path) -> str:
+    """In a classifier's run the explained one is its best, in CycleAM's run it is a copy."""
+    if name != "ckpt":
+        return f"{name}.ckpt"
+    return "classifier.ckpt" if (folder / "classifier.ckpt").is_file() else "best.ckpt"

@@ -1,0 +1,229 @@
+"""What is checked of a composed configuration before any work: top-level types, types of every argument,
+missing values.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import operator
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+from cycle_am.errors import UserError
+
+SKIPPED = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
+SCALARS = (bool, int, float, str)
+
+
+class Action(enum.Enum):
+    """What `python study.py action=` takes."""
+
+    create = "create"
+    serve = "serve"
+    export = "export"
+    analyse = "analyse"
+    plan = "plan"
+    simulate = "simulate"
+
+
+@dataclass
+class PrepareSchema:
+    """Types of the top level of conf/prepare.yaml."""
+
+    data_name: str = MISSING
+    seed: int = 0
+    classifier_epochs: int = 40
+    shard: int | None = None
+    shards: int = 1
+    data: Any = None
+    paths: Any = None
+
+
+@dataclass
+class TrainSchema:
+    """Types of the top level of conf/train.yaml; Hydra refuses other keys and values of another type."""
+
+    name: str = "run"
+    data_name: str = MISSING
+    task: str = MISSING
+    seed: int = 0
+    classifier_epochs: int = 40
+    ckpt_path: str | None = None
+    init_from: str | None = None
+    publish: bool | None = None
+    objectives: list[str] | None = None
+    trial: Any = None
+    companions: Any = None
+    data: Any = None
+    model: Any = None
+    classifier: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+    paths: Any = None
+    extras: Any = None
+
+
+@dataclass
+class EvaluateSchema(TrainSchema):
+    """Types of the top level of conf/evaluate.yaml."""
+
+    run: str | None = None
+    runs: Any = None
+    out_dir: str | None = None
+    explainers: Any = None
+    evaluation: Any = None
+
+
+@dataclass
+class StudySchema:
+    """Types of the top level of conf/study.yaml."""
+
+    action: Action = MISSING
+    name: str = "study"
+    dir: str = MISSING
+    seed: int = 0
+    study: Any = None
+    paths: Any = None
+
+
+def register() -> None:
+    """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
+
+    `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
+    `${three_quarters:n}` is 3 n / 4; `${group:run_dir,name}` what loggers put a run in (`cycle_am.runs.run.group`);
+    `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
+    multirun's folder is named); `${home:path}` the path without a leading ~.
+    """
+    OmegaConf.register_new_resolver("add", operator.add, replace=True)
+    OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
+    OmegaConf.register_new_resolver("group", _group, replace=True)
+    OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
+    OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)
+    OmegaConf.register_new_resolver("best_precision", _best_precision, replace=True)
+    ConfigStore.instance().store(name="prepare_schema", node=PrepareSchema)
+    ConfigStore.instance().store(name="train_schema", node=TrainSchema)
+    ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSchema)
+    ConfigStore.instance().store(name="study_schema", node=StudySchema)
+
+
+def _group(run_dir: str, name: str) -> str:
+    from cycle_am.runs.run import group  # imports torch, which --help does not need
+
+    return group(run_dir, name)
+
+
+def _best_precision(accelerator: str) -> str:
+    from cycle_am.app.precision import best_precision  # imports torch, which --help does not need
+
+    return best_precision(accelerator)
+
+
+def expand_home(node: DictConfig | ListConfig) -> None:
+    """Replace a leading `~/` of every text, in place: no shell does so within a quoted value or a file."""
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_config(value := node[key]):
+            expand_home(value)
+        elif isinstance(value, str) and value.startswith(("~/", "~\\")):
+            node[key] = os.path.expanduser(value)
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Raise UserError for the first value that is missing, unknown to its constructor, or of another type."""
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError(f"{key} is not set; give it on the command line: {key}=VALUE")
+    for path, node in _targets(cfg, ""):
+        _check_arguments(path, node)
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    """All nodes below `node` that name a constructor, with their dotted paths."""
+    if isinstance(node, DictConfig) and "_target_" in node:
+        yield path, node
+    for key, child in _children(node):
+        yield from _targets(child, f"{path}.{key}".lstrip("."))
+
+
+def _children(node: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(node, DictConfig):
+        return node.items()
+    return enumerate(node) if isinstance(node, ListConfig) else ()
+
+
+def _check_arguments(path: str, node: DictConfig) -> None:
+    target = _locate(path, node["_target_"])
+    parameters = inspect.signature(target).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(target)
+    for key, value in node.items():
+        if key in SKIPPED or (isinstance(value, DictConfig) and "_target_" in value):
+            continue
+        if key not in parameters and not open_ended:
+            raise UserError(
+                f"{path}.{key}: {node['_target_']} has no argument '{key}'; it takes {', '.join(parameters)}"
+            )
+        if key in hints and not fits(value, hints[key]):
+            raise UserError(f"{path}.{key}={value}: expected {_name(hints[key])}, not {type(value).__name__}")
+
+
+def _locate(path: str, target: str) -> Callable:
+    try:
+        return get_object(target)
+    except Exception as error:
+        raise UserError(f"{path}._target_={target} cannot be imported ({error}); check the name") from error
+
+
+def _hints(target: Callable) -> dict[str, Any]:
+    """The constructor's annotations; a class inherits those of its bases for what it passes on."""
+    functions = [c.__init__ for c in reversed(target.__mro__)] if inspect.isclass(target) else [target]
+    hints: dict[str, Any] = {}
+    for function in functions:
+        try:
+            hints |= typing.get_type_hints(function)
+        except (NameError, TypeError, AttributeError):  # builtins, and names for type checkers only
+            continue
+    return hints
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value agrees with an annotation. What cannot be judged (tensors, protocols, ...) is
+    let through.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is typing.Annotated:
+        return fits(value, arguments[0])
+    if hint is type(None):
+        return value is None
+    if hint in SCALARS:
+        return _fits_scalar(value, hint)
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
+        return isinstance(value, (Mapping, DictConfig))
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Sequence):
+        return isinstance(value, (list, tuple, ListConfig))
+    return True
+
+
+def _fits_scalar(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+
+
+def _name(hint: Any) -> str:
+    plain = inspect.isclass(hint) and not typing.get_args(hint)
+    return hint.__name__ if plain else str(hint).replace("typing.", "")

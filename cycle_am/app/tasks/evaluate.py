@@ -1,0 +1,189 @@
+"""Evaluation, without Hydra: a composed configuration in, the folder of tables, figures and report out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from cycle_am.app.callbacks.log_media import Results, log_image, log_table
+from cycle_am.app.callbacks.relevance_panel import TITLES, picture
+from cycle_am.app.classifiers import find_classifiers, load_classifier
+from cycle_am.app.config import check_config
+from cycle_am.app.tasks.aggregate import aggregate_runs
+from cycle_am.app.tasks.compare import compare_explainers
+from cycle_am.app.tasks.train import build_data, prepare, say, warn
+from cycle_am.app.tracking import lineage
+from cycle_am.app.tracking import loggers as log
+from cycle_am.errors import UserError
+from cycle_am.files import write_atomically
+from cycle_am.metrics.classifier import evaluate_classifier
+from cycle_am.metrics.cycle_am import evaluate_cycle_am
+from cycle_am.metrics.inference import generate
+from cycle_am.reports.dashboard import write_dashboard
+from cycle_am.runs import run as runs
+from cycle_am.runs.checkpoints import load_module
+from cycle_am.runs.index import collect
+from cycle_am.runs.results import read_metrics
+
+Rows = list[dict[str, Any]]
+Tables = dict[str, Rows]
+ROWS = 200  # of the loggers' table of cases
+
+
+def evaluate(cfg: DictConfig) -> Path:
+    """Evaluate what `cfg.name` trained on this data; returns the folder of the results (of an overview, its page).
+
+    Raises UserError where there is no such run, or where it was trained on patients that are to be tested.
+    """
+    if cfg.evaluation.task in OVERVIEWS:
+        return OVERVIEWS[cfg.evaluation.task](cfg)
+    check_config(cfg)
+    prepare(cfg)
+    run_dir = find_run(cfg)
+    say(f"run {run_dir}")
+    data = build_data(cfg)
+    runs.check_split(run_dir, data)
+    task = cfg.evaluation.task or cfg.task
+    out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    tables = TASKS[task](cfg, run_dir, data, out_dir)
+    if cfg.logger:
+        log_results(cfg, run_dir, out_dir, tables, task)
+    text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run_dir)}), resolve=True)
+    write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    return out_dir
+
+
+def find_run(cfg: DictConfig) -> Path:
+    """The run as given by `run=`, else the latest one. Raises UserError where it has no best checkpoint."""
+    run_dir = Path(cfg.run) if cfg.run else runs.latest(cfg.paths.runs, cfg.name, cfg.data_name)
+    if not (run_dir / "best.ckpt").is_file():
+        raise UserError(f"run={run_dir}: there is no best.ckpt; give the folder of a run that has one")
+    if not runs.finished(run_dir):
+        warn(f"the training of {run_dir} has not finished; its best checkpoint so far is evaluated")
+    return run_dir
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """A GPU where there is one, unless trainer=cpu."""
+    wanted = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wanted else "cpu")
+
+
+# What each task returns: tables for the loggers, by name; their cells hold numbers, text and uint8 pictures.
+def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
+    evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run_dir, data), **options(cfg))
+    return {"cases": case_rows(out_dir, {"x": data.test_cases.window()[0]})}
+
+
+def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
+    say(classifiers.describe())
+    classifiers.check_split(data)
+    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
+    explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
+    modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
+    small_print = notes(run_dir, data) | {"Classifiers": classifiers.describe()}
+    evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
+    x = data.test_cases.window()[0][:ROWS]
+    x_neg, x_pos = generate(gan, x)
+    return {"cases": case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})}
+
+
+def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    cases = compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+    return {"cases": cases, "compare": pd.read_csv(out_dir / "compare.csv").to_dict("records")}
+
+
+def _runs(cfg: DictConfig) -> Path:
+    """The page of all runs. Raises UserError where there is no such folder."""
+    runs_dir = Path(cfg.paths.runs)
+    if not runs_dir.is_dir():
+        raise UserError(
+            f"paths.runs={runs_dir}: there is no such folder; train something, or name the folder of runs"
+        )
+    return write_dashboard(Path(cfg.out_dir or runs_dir) / "dashboard.html", collect(runs_dir))
+
+
+def _aggregate(cfg: DictConfig) -> Path:
+    """Many runs as one result; each is evaluated where it was not yet."""
+    return aggregate_runs(cfg, evaluate)
+
+
+def options(cfg: DictConfig) -> dict[str, Any]:
+    """Keyword arguments for the evaluation, from the configuration."""
+    given = OmegaConf.to_container(cfg.evaluation, resolve=True)
+    return {key: value for key, value in given.items() if key != "task"}
+
+
+def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
+    """Small print of a report: what was evaluated on what."""
+    return {
+        "Checkpoint": str(run_dir / "best.ckpt")
+        + ("" if runs.finished(run_dir) else " (of an unfinished training)"),
+        "Data": f"fingerprint {data.fingerprint}\n{data.describe()}",
+    }
+
+
+def case_rows(out_dir: Path, pictures: Mapping[str, Tensor]) -> Rows:
+    """The first `ROWS` rows of cases.csv without the ids, which may belong to a person, and pictures (N, 1, H, W) by
+    their names in the panels.
+    """
+    table = pd.read_csv(out_dir / "cases.csv")[:ROWS].drop(columns=["case_id", "patient_id"])
+    return [
+        {TITLES[key]: picture(key, images[i, 0].cpu().numpy()) for key, images in pictures.items()} | row
+        for i, row in enumerate(table.to_dict("records"))
+    ]
+
+
+def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, tables: Tables, task: str) -> None:
+    """Figures, tables and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
+    evaluated are its lineage.
+    """
+    job_type = "compare" if task == "compare" else "evaluate"
+    names = ("best", "classifier", "selector", "judge")
+    sources = {name: file for name in names if (file := run_dir / f"{name}.ckpt").is_file()}
+    loggers = log.build_for_results(cfg, out_dir, runs.group(run_dir, cfg.name), job_type)
+    failed = True
+    try:
+        facts = {"lineage": lineage.describe(sources, cfg.paths.runs)}
+        for logger in loggers:
+            logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True) | facts)
+            logger.log_metrics(figures(out_dir), 0)
+        lineage.use(loggers, sources)
+        stage = Results(loggers, str(out_dir))
+        for name, rows in tables.items():
+            log_table(stage, name, rows)
+        for file in sorted((out_dir / "figures").glob("*.png")):
+            log_image(stage, f"figures/{file.stem}", np.asarray(Image.open(file).convert("RGB")))
+        failed = False
+    finally:
+        log.close(loggers, failed)
+
+
+def figures(out_dir: Path) -> dict[str, float]:
+    """metrics.json flat: the value by the figure's name, the interval's ends behind it; what is undefined left out."""
+    flat = {}
+    for name, figure in read_metrics(out_dir / "metrics.json").items():
+        flat |= {
+            name: figure["value"],
+            f"{name}/ci_low": figure["ci_low"],
+            f"{name}/ci_high": figure["ci_high"],
+        }
+    return {name: value for name, value in flat.items() if np.isfinite(value)}
+
+
+TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}
+FOLDERS = {"compare": "compare"}
+OVERVIEWS = {"runs": _runs, "aggregate": _aggregate}  # of many runs, whose data settings are their own

@@ -1,0 +1,93 @@
+"""The batch contract of all data modules: sizes, label values, the intensity scale, the check of a batch.
+
+A batch is a dict with
+    image       float32 (N, 1, 64, 64) in [0, 1]: Hounsfield units clipped to [-1000, 400] and scaled linearly
+    label       int64 (N,): 0 benign, 1 malignant, -1 unknown (never in a loss or a metric)
+    case_id     list of N str
+    patient_id  list of N str
+    mask        float32 (N, 1, 64, 64) in [0, 1], share of readers who drew the pixel; absent where the source
+                has none
+    has_mask    bool (N,), beside `mask`: False where this case has none (its mask is zero)
+    other       float32 (N, 1, 64, 64) in [0, 1], another training case each; only where pairs were asked for
+"""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from cycle_am.errors import UserError
+
+HU_MIN = -1000.0
+HU_MAX = 400.0
+IMAGE_SIZE = 64
+BENIGN = 0
+MALIGNANT = 1
+UNKNOWN = -1
+LABEL_NAMES = {BENIGN: "benign", MALIGNANT: "malignant", UNKNOWN: "unknown"}
+
+
+@overload
+def scale_hu(hu: torch.Tensor) -> torch.Tensor: ...
+@overload
+def scale_hu(hu: np.ndarray) -> np.ndarray: ...
+def scale_hu(hu):
+    """Hounsfield units, numpy or tensor of any shape -> float32 in [0, 1].
+
+    Clipped to [-1000, 400], linear.
+    """
+    if isinstance(hu, torch.Tensor):
+        return ((hu.to(torch.float32) - HU_MIN) / (HU_MAX - HU_MIN)).clamp(0.0, 1.0)
+    scaled = (np.asarray(hu, dtype=np.float32) - np.float32(HU_MIN)) / np.float32(HU_MAX - HU_MIN)
+    return np.clip(scaled, 0.0, 1.0)
+
+
+def check_batch(batch: dict[str, Any]) -> None:
+    """Raise UserError where a batch breaks the contract above (missing key, shape, type, range, NaN)."""
+    for key in ("image", "label", "case_id", "patient_id"):
+        if key not in batch:
+            raise UserError(
+                f"batch has no '{key}'; the data module must give image, label, case_id and patient_id"
+            )
+    count = len(batch["image"])
+    for key in ("image", "mask", "other"):
+        if key in batch:
+            _check_image(key, batch[key], count)
+    _check_label(batch["label"], count)
+    for key in ("case_id", "patient_id"):
+        _check_ids(key, batch[key], count)
+
+
+def _check_image(key: str, image: Any, count: int) -> None:
+    expected = (count, 1, IMAGE_SIZE, IMAGE_SIZE)
+    if not isinstance(image, torch.Tensor) or image.dtype != torch.float32:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise UserError(f"batch['{key}'] is {kind}; convert it to a float32 tensor")
+    if tuple(image.shape) != expected:
+        raise UserError(
+            f"batch['{key}'] has shape {tuple(image.shape)}, not {expected}; resample it to the window"
+        )
+    low, high = (image.min().item(), image.max().item()) if count else (0.0, 1.0)
+    if not (low >= 0.0 and high <= 1.0):  # written so that NaN fails too
+        raise UserError(
+            f"batch['{key}'] has values from {low:g} to {high:g}; scale it to [0, 1] (scale_hu) without NaN"
+        )
+
+
+def _check_label(label: Any, count: int) -> None:
+    if not isinstance(label, torch.Tensor) or label.dtype != torch.int64 or tuple(label.shape) != (count,):
+        raise UserError(f"batch['label'] must be an int64 tensor of shape ({count},); convert it")
+    wrong = sorted(set(label.tolist()) - set(LABEL_NAMES))
+    if wrong:
+        raise UserError(f"batch['label'] holds {wrong}; use 0 benign, 1 malignant, -1 unknown")
+
+
+def _check_ids(key: str, ids: Any, count: int) -> None:
+    if (
+        not isinstance(ids, (list, tuple))
+        or len(ids) != count
+        or not all(isinstance(name, str) for name in ids)
+    ):
+        raise UserError(f"batch['{key}'] must be a list of {count} str; convert it")

@@ -1,0 +1,1 @@
+"""Images before a model sees them: files, cases, splits, augmentation; no Lightning."""

@@ -1,0 +1,39 @@
+"""CycleAM's own explanation: what would have to change for the answer to change (paper, sec. 2.6, eq. 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cycle_am.explainers.base import Explainer, frozen
+
+
+class CycleAM(Explainer):
+    """R = G+(x) - G-(x) for malignant, its negative for benign, in [-1, 1].
+
+    Signed brightness, not evidence: negative where malignant means darker. Nothing is promised of its sum.
+
+    Args:
+        gan: has `generate(x) -> (x_neg, x_pos)`.
+    """
+
+    evidence = False
+
+    def __init__(self, gan: Any) -> None:
+        super().__init__(gan if isinstance(gan, nn.Module) else None)  # for its device and mode
+        self.gan = gan
+
+    def _explain(self, image: Tensor, target: Tensor) -> Tensor:
+        x_neg, x_pos = generated(self.gan, image)
+        return (x_pos - x_neg) * (2.0 * target - 1)[:, None, None, None]
+
+
+@torch.no_grad()
+def generated(gan: Any, image: Tensor) -> tuple[Tensor, Tensor]:
+    """G-(x) and G+(x), each (N, 1, H, W) in [0, 1], on the image's device."""
+    first = next(gan.parameters(), image) if isinstance(gan, nn.Module) else image
+    with frozen(gan):
+        x_neg, x_pos = gan.generate(image.to(first.device))
+    return x_neg.to(image), x_pos.to(image)

@@ -1,0 +1,1 @@
+"""Numbers only: what is measured of classifiers, generators and explanations."""

@@ -1,0 +1,69 @@
+"""Run classifiers and generators over many images in batches, on whatever device they live."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cycle_am.progress import steps
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the generators make of N images; tensors (N, 1, H, W) float32 in [0, 1] on the CPU."""
+
+    x: Tensor
+    x_neg: Tensor
+    x_pos: Tensor
+    cycle_pos: Tensor
+    cycle_neg: Tensor
+
+    @property
+    def relevance(self) -> np.ndarray:
+        """R = G+(x) - G-(x) (eq. 6), (N, H, W) float32."""
+        return (self.x_pos - self.x_neg)[:, 0].numpy()
+
+
+def device_of(module) -> torch.device:
+    """Where a module's parameters live; the CPU for something without parameters."""
+    parameters = getattr(module, "parameters", None)
+    first = next(iter(parameters()), None) if parameters else None
+    return torch.device("cpu") if first is None else first.device
+
+
+@torch.no_grad()
+def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
+    """p(malignant) (N,) float64 of a classifier with `probability(image)` for (N, 1, H, W) images."""
+    device = device_of(classifier)
+    parts = [classifier.probability(part.to(device)).float().cpu() for part in images.split(batch)]
+    return torch.cat(parts).double().numpy() if len(images) else np.zeros(0)
+
+
+@torch.no_grad()
+def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> tuple[Tensor, Tensor]:
+    """G-(x) and G+(x), each (N, 1, H, W), for (N, 1, H, W) images; `progress` names a bar, none where
+    empty."""
+    device = device_of(gan)
+    parts = images.split(batch)
+    shown = steps(parts, progress, unit="batches") if progress else parts
+    made = [gan.generate(part.to(device)) for part in shown]
+    return torch.cat([m.x_neg.float().cpu() for m in made]), torch.cat([m.x_pos.float().cpu() for m in made])
+
+
+@torch.no_grad()
+def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outputs:
+    """Transfers and cycles of (N, 1, H, W) images in [0, 1]."""
+    device = device_of(gan)
+    x_neg, x_pos = generate(gan, images, batch, progress)
+    cycles = [gan.cycle(part.to(device)) for part in images.split(batch)]
+    cycle_pos, cycle_neg = (torch.cat([pair[k].float().cpu() for pair in cycles]) for k in (0, 1))
+    return Outputs(images.float().cpu(), x_neg, x_pos, cycle_pos, cycle_neg)
+
+
+def relevance_maps(gan, images: Tensor, batch: int = BATCH) -> np.ndarray:
+    """R = G+(x) - G-(x) (eq. 6) as (N, H, W) float32 for (N, 1, H, W) images."""
+    x_neg, x_pos = generate(gan, images, batch)
+    return (x_pos - x_neg)[:, 0].numpy()

@@ -1,0 +1,218 @@
+"""Where the explanation points, and controls that a generator which paints one fixed pattern does not pass.
+
+A map R is judged by its magnitude |R|. `mask` is the readers' consensus (at least half of them drew the
+pixel), `dilated` the mask grown by 3 mm, because growth and spicules lie just outside an outline. The centre
+prior is what a fixed blob in the middle of the window would score without looking at the image: nodules are
+centred, so it scores well; on shifted windows it does not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from torch import Tensor
+
+from cycle_am.explainers.control_centre import centre_blob
+from cycle_am.metrics.bootstrap import Figure, Statistic, bootstrap, mean_figure, undefined
+
+CONSENSUS = 0.5
+DILATION_MM = 3.0
+SHIFT_PIXELS = 6
+FOLLOWED_ABOVE = 0.8
+DIRECTIONS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Outlines of N cases, (N, H, W) bool each; rows of cases without a mask are all False and `known` (N,)
+    is False there."""
+
+    mask: np.ndarray
+    dilated: np.ndarray
+    known: np.ndarray
+
+
+def dilate(mask: np.ndarray, radius_pixels: float) -> np.ndarray:
+    """Every pixel of (H, W) whose centre lies within `radius_pixels` of a pixel of the mask."""
+    if not mask.any():
+        return mask.copy()
+    return ndimage.distance_transform_edt(~mask) <= radius_pixels
+
+
+def regions(
+    masks: Tensor | np.ndarray | None, has_mask: np.ndarray, pixel_mm: float, shape: tuple[int, ...]
+) -> Regions:
+    """Regions from (N, 1, H, W) or (N, H, W) reader fractions in [0, 1]; `masks` may be None where nobody
+    drew any.
+
+    A case whose consensus is empty (no pixel drawn by half of the readers) counts as one without a mask.
+    """
+    if masks is None:
+        empty = np.zeros(shape, dtype=bool)
+        return Regions(empty, empty, np.zeros(shape[0], dtype=bool))
+    mask = np.asarray(masks).reshape(shape) >= CONSENSUS
+    mask &= np.asarray(has_mask, dtype=bool)[:, None, None]
+    dilated = np.stack([dilate(one, DILATION_MM / pixel_mm) for one in mask])
+    return Regions(mask, dilated, mask.any((1, 2)))
+
+
+def peak_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """(N,) float: 1 where the pixel of largest |R| lies in the region, else 0; NaN for a map that is zero
+    everywhere."""
+    flat = np.abs(maps).reshape(len(maps), -1)
+    inside = region.reshape(len(maps), -1)[np.arange(len(maps)), flat.argmax(1)].astype(np.float64)
+    return np.where(flat.max(1) > 0, inside, np.nan)
+
+
+def mass_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """(N,) share of |R| that lies in the region; NaN for a map that is zero everywhere."""
+    magnitude = np.abs(maps).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return (magnitude * region).sum((1, 2)) / magnitude.sum((1, 2))
+
+
+def area(region: np.ndarray) -> np.ndarray:
+    """(N,) share of the window that the region covers: the relevance mass of a map that is equal
+    everywhere."""
+    return region.mean((1, 2), dtype=np.float64)
+
+
+def locate(maps: np.ndarray, where: Regions) -> dict[str, np.ndarray]:
+    """Peak and mass of each map in the mask and in the dilated mask, each (N,), NaN for cases without a
+    mask."""
+    found = {
+        "peak": peak_inside(maps, where.mask),
+        "mass": mass_inside(maps, where.mask),
+        "peak_dilated": peak_inside(maps, where.dilated),
+        "mass_dilated": mass_inside(maps, where.dilated),
+    }
+    return {name: np.where(where.known, values, np.nan) for name, values in found.items()}
+
+
+def shift_plan(margin: np.ndarray, pixels: int = SHIFT_PIXELS) -> np.ndarray:
+    """(N, 2) shifts in rows and columns: `pixels`, or the case's margin where that is less, in four
+    directions by turns."""
+    size = np.minimum(np.asarray(margin), pixels)
+    return DIRECTIONS[np.arange(len(size)) % len(DIRECTIONS)] * size[:, None]
+
+
+def move(image: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut two maps to their overlap: (H, W) and the shift of a second one -> index of the content in first
+    and second."""
+    first, second = [], []
+    for size, step in zip(image.shape, shift, strict=True):
+        first.append(slice(max(0, -step), size - max(0, step)))
+        second.append(slice(max(0, step), size - max(0, -step)))
+    return tuple(first), tuple(second)
+
+
+def followed(maps: np.ndarray, shifted_maps: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """(N,) correlation of each shifted image's map with the shifted map of the image, on their overlap.
+
+    NaN for cases that could not be shifted; 0 where one of the two maps is constant.
+    """
+    return np.array(
+        [overlap_correlation(*triple) for triple in zip(maps, shifted_maps, shifts, strict=True)],
+        dtype=np.float64,
+    )
+
+
+def overlap_correlation(first: np.ndarray, second: np.ndarray, shift: np.ndarray) -> float:
+    """Correlation of (H, W) maps after `second` is moved back by `shift`; NaN for a zero shift."""
+    if not np.any(shift):
+        return float("nan")
+    here, there = move(first, shift)
+    a, b = first[here].ravel().astype(np.float64), second[there].ravel().astype(np.float64)
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def fixed_pattern(maps: np.ndarray) -> Statistic:
+    """Energy of the mean map over the mean energy of the maps: 1 where every case gets the same map, about
+    1/N where maps have nothing in common. (N, H, W) -> statistic."""
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    gram = flat @ flat.T
+    energy = np.diag(gram)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        of_mean = ((weights @ gram) * weights).sum(1) / weights.sum(1) ** 2
+        return of_mean / ((weights @ energy) / weights.sum(1))
+
+    return statistic
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Per-case results: `found` on centred windows, `found_shifted` on shifted ones, `prior` and
+    `prior_shifted` for the blob."""
+
+    found: dict[str, np.ndarray]
+    found_shifted: dict[str, np.ndarray]
+    prior: dict[str, np.ndarray]
+    prior_shifted: dict[str, np.ndarray]
+    area: np.ndarray
+    area_dilated: np.ndarray
+    correlation: np.ndarray
+    shifts: np.ndarray
+
+
+def localise(cases, maps: np.ndarray, explain: Callable[[Tensor], np.ndarray]) -> Localisation:
+    """Judge the maps of all cases on centred and on shifted windows.
+
+    Args:
+        cases: the test cases with margin (`cycle_am.data.cases.Cases`).
+        maps: (N, H, W) R of the centred windows.
+        explain: (N, 1, H, W) images in [0, 1] -> (N, H, W) R, called once, on the shifted windows.
+    """
+    shifts = shift_plan(cases.margin)
+    centred, moved = cases.window(), cases.window(shifts)
+    where = regions(centred[1], cases.has_mask, cases.pixel_mm, maps.shape)
+    where_moved = regions(moved[1], cases.has_mask & shifts.any(1), cases.pixel_mm, maps.shape)
+    maps_moved = explain(moved[0]) if shifts.any() else maps
+    blob = np.broadcast_to(centre_blob(maps.shape[1:], cases.pixel_mm), maps.shape)
+    return Localisation(
+        found=locate(maps, where),
+        found_shifted=locate(maps_moved, where_moved),
+        prior=locate(blob, where),
+        prior_shifted=locate(blob, where_moved),
+        area=np.where(where.known, area(where.mask), np.nan),
+        area_dilated=np.where(where.known, area(where.dilated), np.nan),
+        correlation=followed(maps, maps_moved, shifts),
+        shifts=shifts,
+    )
+
+
+def localisation_figures(
+    result: Localisation, maps: np.ndarray, patients: np.ndarray, **options
+) -> dict[str, Figure]:
+    """All figures of localisation by the names of metrics.json."""
+    followed_share = np.where(np.isfinite(result.correlation), result.correlation >= FOLLOWED_ABOVE, np.nan)
+    moved = np.where(result.shifts.any(1), np.abs(result.shifts).max(1), np.nan)
+    per_case = {
+        "peak_in_mask": result.found["peak"],
+        "relevance_mass": result.found["mass"],
+        "mask_area": result.area,
+        "peak_in_dilated": result.found["peak_dilated"],
+        "relevance_mass_dilated": result.found["mass_dilated"],
+        "dilated_area": result.area_dilated,
+        "centre_prior_peak": result.prior["peak"],
+        "centre_prior_mass": result.prior["mass"],
+        "centre_prior_peak_dilated": result.prior["peak_dilated"],
+        "centre_prior_mass_dilated": result.prior["mass_dilated"],
+        "peak_in_mask_shifted": result.found_shifted["peak"],
+        "relevance_mass_shifted": result.found_shifted["mass"],
+        "peak_in_dilated_shifted": result.found_shifted["peak_dilated"],
+        "relevance_mass_dilated_shifted": result.found_shifted["mass_dilated"],
+        "centre_prior_peak_shifted": result.prior_shifted["peak"],
+        "centre_prior_mass_shifted": result.prior_shifted["mass"],
+        "centre_prior_peak_dilated_shifted": result.prior_shifted["peak_dilated"],
+        "centre_prior_mass_dilated_shifted": result.prior_shifted["mass_dilated"],
+        "shift_followed": followed_share,
+        "shift_correlation": result.correlation,
+        "shift_pixels": moved,
+    }
+    figures = {name: mean_figure(values, patients, **options) for name, values in per_case.items()}
+    pattern = bootstrap(fixed_pattern(maps), patients, **options) if len(maps) > 1 else undefined(len(maps))
+    return figures | {"fixed_pattern": pattern}

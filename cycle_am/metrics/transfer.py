@@ -1,0 +1,53 @@
+"""Domain transfer (sec. 4.1): does a classifier change its mind on G-(x) and G+(x) as it should?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from torch import Tensor
+
+from cycle_am.metrics.bootstrap import Figure, mean_figure, plain, undefined
+from cycle_am.metrics.inference import probabilities
+
+#: Sec. 4.1: mean p(malignant) on its 235 test cases, with 95 % CI, and |t| of the pairwise tests.
+PAPER_TRANSFER = {
+    "x": Figure(value=0.470, ci_low=0.418, ci_high=0.522, n=235),
+    "neg": Figure(value=0.289, ci_low=0.250, ci_high=0.330, n=235),
+    "pos": Figure(value=0.820, ci_low=0.788, ci_high=0.848, n=235),
+}
+PAPER_T = {"t_pos": 17.9, "t_neg": 14.5}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """p(malignant) of one classifier, each (N,), on the original x, on G-(x) and on G+(x)."""
+
+    x: np.ndarray
+    neg: np.ndarray
+    pos: np.ndarray
+
+
+def transfer(classifier, x: Tensor, x_neg: Tensor, x_pos: Tensor) -> Transfer:
+    """Read one classifier on originals and both transfers, each (N, 1, H, W) in [0, 1]."""
+    return Transfer(*(probabilities(classifier, images) for images in (x, x_neg, x_pos)))
+
+
+def paired_t(first: np.ndarray, second: np.ndarray) -> tuple[Figure, Figure]:
+    """Two-sided paired t-test of `first` - `second` with n - 1 degrees of freedom: t and p as figures.
+
+    Undefined for fewer than two cases or where all differences are equal.
+    """
+    n = len(first)
+    if n < 2 or np.ptp(first - second) == 0:
+        return undefined(n), undefined(n)
+    test = stats.ttest_rel(first, second)
+    return plain(test.statistic, n), plain(test.pvalue, n)
+
+
+def transfer_figures(result: Transfer, patients: np.ndarray, **options) -> dict[str, Figure]:
+    """Means on x, G-(x), G+(x) with intervals, and the tests of G+(x) and G-(x) against x, by the names of
+    metrics.json."""
+    means = {name: mean_figure(getattr(result, name), patients, **options) for name in ("x", "neg", "pos")}
+    t_pos, p_pos = paired_t(result.pos, result.x)
+    t_neg, p_neg = paired_t(result.neg, result.x)
+    return means | {"t_pos": t_pos, "p_pos": p_pos, "t_neg": t_neg, "p_neg": p_neg}

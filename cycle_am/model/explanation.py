@@ -1,0 +1,136 @@
+"""What a model says of N images: changed images, probabilities, R, and how far each may be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from cycle_am.model.trust import Trust
+
+
+class Probabilities(NamedTuple):
+    """p(malignant) of each image, of its G-(x) and of its G+(x): (N,) float32 each."""
+
+    x: np.ndarray
+    neg: np.ndarray
+    pos: np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window comes from. Ids of persons are no part of it.
+
+    name: of the lesion, for people and files. centre_mm: (x, y, z) in the patient's coordinates as DICOM has them
+    (left, posterior, superior positive), where the source has any. row_mm, column_mm: unit steps (x, y, z) in mm from
+    one pixel of the window to the next, down a column and along a row: the middle of pixel (i, j) of S x S lies at
+    centre_mm + (i - (S - 1) / 2) row_mm + (j - (S - 1) / 2) column_mm. source: what the file or folder is called.
+    slice: number of its slice from 0, of DICOM from the feet up, whatever its files are called. spacing_mm: of the
+    source's pixels, per row and column as the window counts them. thickness_mm: of the slice.
+    """
+
+    name: str = ""
+    source: str = ""
+    centre_mm: tuple[float, float, float] | None = None
+    row_mm: tuple[float, float, float] | None = None
+    column_mm: tuple[float, float, float] | None = None
+    slice: int | None = None
+    spacing_mm: tuple[float, float] | None = None
+    thickness_mm: float | None = None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Explanation:
+    """N images and what their model says of them; indexing gives a part, iterating single ones.
+
+    x, x_neg, x_pos: (N, H, W) float32 in [0, 1]. explained, judge: probabilities by the explained classifier, and by
+    one that the generators never saw. trust: a verdict each; empty where it was not asked for. place: one each, or
+    empty.
+    """
+
+    x: np.ndarray
+    x_neg: np.ndarray
+    x_pos: np.ndarray
+    explained: Probabilities
+    judge: Probabilities
+    trust: tuple[Trust, ...]
+    place: tuple[Place, ...]
+    model: Any
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int | slice) -> Explanation:
+        part = slice(index, index + 1 or None) if isinstance(index, int) else index
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"case {index} of {len(self)}")
+        arrays = {name: getattr(self, name)[part] for name in ("x", "x_neg", "x_pos", "trust", "place")}
+        both = {
+            name: Probabilities(*(p[part] for p in getattr(self, name))) for name in ("explained", "judge")
+        }
+        return replace(self, **arrays, **both)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def relevance(self) -> np.ndarray:
+        """R = G+(x) - G-(x) (eq. 6): (N, H, W) float32 in [-1, 1], signed brightness."""
+        return self.x_pos - self.x_neg
+
+    def attribution(self) -> np.ndarray:
+        """R as signed evidence (`cycle_am.explainers.cycle_am_attribution`): (N, H, W) float32 of log odds."""
+        return self._attribution
+
+    @cached_property
+    def _attribution(self) -> np.ndarray:
+        return self.model.attribution(self.x)
+
+    def dial(self, positions: np.ndarray) -> np.ndarray:
+        """(N, T, H, W): the images at `positions`, (T,) or one row each (N, T), in [-1, 1]: -1 is G-(x), 0 is x, 1 is
+        G+(x), linear between.
+        """
+        steps = np.atleast_2d(np.asarray(positions, np.float32))[:, :, None, None]
+        x, neg, pos = (image[:, None] for image in (self.x, self.x_neg, self.x_pos))
+        return x + np.maximum(steps, 0) * (pos - x) + np.maximum(-steps, 0) * (neg - x)
+
+    def distance(self) -> np.ndarray:
+        """(N,) in [0, 1]: how far from x towards the image that is to answer otherwise (G-(x) where p >= .5, else
+        G+(x)) the explained classifier's answer first flips; NaN: never.
+        """
+        return self._distance
+
+    @cached_property
+    def _distance(self) -> np.ndarray:
+        return self.model.distance(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write explanation.json, panel.png, dial.gif (dial.mp4 where ffmpeg is), relevance.nii.gz and
+        attribution.nii.gz; of several cases a folder each, and index.html. Returns the folder.
+
+        It appears whole or not at all. Raises UserError where `folder` holds anything but an earlier explanation, which
+        is replaced.
+        """
+        from cycle_am.outputs.save import save
+
+        return save(self, folder)
+
+    def __repr__(self) -> str:
+        return f"<cycle_am.Explanation of {len(self)} image{'s' * (len(self) != 1)}: {self._verdicts()}>"
+
+    def _verdicts(self) -> str:
+        """`66 usable, 4 refused`."""
+        counts = Counter(one.verdict for one in self.trust)
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "not assessed"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the verdicts, then the panels of the first cases."""
+        from cycle_am.outputs.page import inline
+
+        return inline(self)

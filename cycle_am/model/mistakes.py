@@ -1,0 +1,167 @@
+"""A small network that tells the training images from known mistakes made of them.
+
+A distance finds what is altogether unlike the training images. A field of view wrong by a factor of two, or lung
+without a lesion, is not: it looks like them. So mistakes are made from the training images themselves, and a network
+learns to tell the two apart. It sees the window's middle only, since that is where each mistake can be made without
+inventing pixels beyond the border: a window of twice the side shrinks to exactly the middle, and lung away from the
+lesion is what lies in the corners.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, cross_entropy, grid_sample, pad
+
+from cycle_am.networks import ConvNet
+
+MIDDLE = 32  # pixels of the window's middle, which the network sees
+NETWORK = {"width": 12, "image_size": MIDDLE, "dropout": 0.3}
+EPOCHS, BATCH, RATE, DECAY = 30, 32, 2e-3, 1e-2
+JITTER = 2  # pixels by which the middle may lie beside the middle
+
+Mistake = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def learn(images: Tensor, seed: int = 0) -> ConvNet:
+    """The network for training images (N, 1, 64, 64) in [0, 1], in eval mode; equal images and seed give it again."""
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(seed)
+        network = ConvNet(**NETWORK).to(memory_format=torch.channels_last)
+        _train(network, images.clone(), torch.Generator().manual_seed(seed))
+    return network.eval().requires_grad_(False)
+
+
+def suspicion(network: ConvNet, images: Tensor) -> Tensor:
+    """(N,) log odds that an image is a mistake, the mean over its eight mirrored and turned views."""
+    return torch.stack([_log_odds(network, view) for view in _views(_middle(images))]).mean(0)
+
+
+def _train(network: ConvNet, images: Tensor, random: torch.Generator) -> None:
+    steps = EPOCHS * math.ceil(len(images) / BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, total_steps=steps)
+    for _ in range(steps):
+        good, wrong = (images[_draw(len(images), random)] for _ in range(2))
+        batch = _turned(torch.cat([_middle(good, random), made(wrong, random)]), random)
+        target = torch.arange(2).repeat_interleave(BATCH)
+        loss = cross_entropy(network(batch.contiguous(memory_format=torch.channels_last)), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def made(images: Tensor, random: torch.Generator) -> Tensor:
+    """Middles (N, 1, 32, 32) of mistakes, made of images (N, 1, 64, 64): every kind in turn."""
+    parts = [images[i :: len(KINDS)] for i in range(min(len(KINDS), len(images)))]
+    return torch.cat([kind(part, random) for kind, part in zip(KINDS, parts, strict=False)])
+
+
+def _window(x: Tensor, random: torch.Generator) -> Tensor:
+    """Another intensity window: narrower than the task's, or wider."""
+    narrow, wide = _exponential(x, 0.15, 0.65, random), _uniform(x, 1.5, 4, random)
+    width = torch.where(_coin(x, random), narrow, wide)
+    low = _uniform(x, 0, 1, random) * (1 - width)
+    return _middle(((x - low) / width).clamp(0, 1), random)
+
+
+def _tone(x: Tensor, random: torch.Generator) -> Tensor:
+    """Another contrast: any curve through five grey levels drawn anew."""
+    levels = torch.rand(len(x), 5, generator=random)
+    position = (x * 4).clamp(0, 3.999).flatten(1)
+    below = position.long()
+    share = position - below
+    mapped = levels.gather(1, below) * (1 - share) + levels.gather(1, below + 1) * share
+    return _middle(mapped.reshape(x.shape), random)
+
+
+def _inverted(x: Tensor, random: torch.Generator) -> Tensor:
+    return _middle(1 - x, random)
+
+
+def _noisy(x: Tensor, random: torch.Generator) -> Tensor:
+    noise = torch.randn(x.shape, generator=random) * _uniform(x, 0.08, 0.3, random)
+    return _middle((x + noise).clamp(0, 1), random)
+
+
+def _enlarged(x: Tensor, random: torch.Generator) -> Tensor:
+    """A field of view of half the side. Sharpened before, since scans are sharper than windows cut from them."""
+    smooth = avg_pool2d(pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
+    sharp = (x + _uniform(x, 0, 1.5, random) * (x - smooth)).clamp(0, 1)
+    return _cut(sharp, _exponential(x, 0.36, 0.52, random))
+
+
+def _reduced(x: Tensor, random: torch.Generator) -> Tensor:
+    """A field of view of twice the side."""
+    return _cut(x, _uniform(x, 1.9, 2.2, random))
+
+
+def _elsewhere(x: Tensor, random: torch.Generator) -> Tensor:
+    """No lesion in the middle: a corner of the window."""
+    shift = [_sign(x, random) * _uniform(x, 12, 16, random).round() / MIDDLE for _ in range(2)]
+    return _cut(x, torch.ones(len(x), 1, 1, 1), *shift)
+
+
+# What stands here more than once is harder to learn.
+KINDS: tuple[Mistake, ...] = (
+    *(_window, _tone, _inverted, _noisy),
+    *(_enlarged, _reduced, _elsewhere) * 2,
+    _elsewhere,
+)
+
+
+def _cut(x: Tensor, side: Tensor, down: Tensor | None = None, right: Tensor | None = None) -> Tensor:
+    """(N, 1, 32, 32): the part of `side` (N, 1, 1, 1) middles, moved by `down` and `right` half windows; bilinear."""
+    frame = torch.zeros(len(x), 2, 3)
+    frame[:, 0, 0] = frame[:, 1, 1] = side.flatten() * MIDDLE / x.shape[-1]
+    if down is not None and right is not None:
+        frame[:, 0, 2], frame[:, 1, 2] = right.flatten(), down.flatten()
+    grid = affine_grid(frame, [len(x), 1, MIDDLE, MIDDLE], align_corners=False)
+    return grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _middle(x: Tensor, random: torch.Generator | None = None) -> Tensor:
+    """The window's middle; with `random` some pixels beside it."""
+    start = (x.shape[-1] - MIDDLE) // 2
+    at = (0, 0) if random is None else torch.randint(-JITTER, JITTER + 1, (2,), generator=random).tolist()
+    row, column = start + at[0], start + at[1]
+    return x[..., row : row + MIDDLE, column : column + MIDDLE]
+
+
+def _views(x: Tensor) -> list[Tensor]:
+    turned = [torch.rot90(x, quarter, (2, 3)) for quarter in range(4)]
+    return turned + [view.flip(3) for view in turned]
+
+
+def _turned(x: Tensor, random: torch.Generator) -> Tensor:
+    return _views(x)[int(torch.randint(8, (1,), generator=random))]
+
+
+def _log_odds(network: ConvNet, middles: Tensor) -> Tensor:
+    logits = network(middles)
+    return logits[:, 1] - logits[:, 0]
+
+
+def _draw(count: int, random: torch.Generator) -> Tensor:
+    return torch.randint(count, (BATCH,), generator=random)
+
+
+def _uniform(x: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(len(x), 1, 1, 1, generator=random)
+
+
+def _exponential(x: Tensor, low: float, high: float, random: torch.Generator) -> Tensor:
+    """Uniform in the logarithm."""
+    return _uniform(x, math.log(low), math.log(high), random).exp()
+
+
+def _coin(x: Tensor, random: torch.Generator) -> Tensor:
+    return torch.rand(len(x), 1, 1, 1, generator=random) < 0.5
+
+
+def _sign(x: Tensor, random: torch.Generator) -> Tensor:
+    return _coin(x, random).float() * 2 - 1

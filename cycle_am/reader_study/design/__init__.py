@@ -1,0 +1,1 @@
+"""What readers are to see: cases, methods, orders, texts."""

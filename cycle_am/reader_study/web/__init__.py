@@ -1,0 +1,1 @@
+"""The study as readers see it: server, pages, links, answers."""

@@ -1,0 +1,1 @@
+"""Words and pictures only: what is shown of the numbers."""

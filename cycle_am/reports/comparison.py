@@ -1,0 +1,451 @@
+"""The comparison's figures, words and pictures; every number was measured before (`cycle_am.metrics.comparison`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cycle_am.metrics.bootstrap import Figure, plain
+from cycle_am.metrics.comparison import Measured, Shared, Subject
+from cycle_am.metrics.cost import break_even
+from cycle_am.metrics.paired import Comparison, compare, is_lower_better, method_ranks
+from cycle_am.metrics.sanity import REACTS_BELOW
+from cycle_am.reports import comparison_figures as draw
+from cycle_am.reports.cycle_am import balanced_sample
+from cycle_am.reports.doubts import doubts
+from cycle_am.reports.page import MISSING, Headline, Picture, Report, Section, Table, number, with_interval
+
+REFERENCE = "cycle_am"
+CONTROL = draw.CONTROL
+SIGNIFICANT = 0.05
+LEAD = (
+    "Every method explains the same test images of the same classifier. Which of them mark the nodule, follow what the "
+    "classifier decides by, notice when the classifier is replaced, and at what cost?"
+)
+#: Metric -> short name, in the order of the tables.
+NAMES = {
+    "pointing_dilated_shifted": "peak, moved",
+    "relevance_mass_dilated_shifted": "mass, moved",
+    "relevance_rank_dilated_shifted": "rank, moved",
+    "topk_iou_dilated_shifted": "IoU, moved",
+    "pointing_dilated": "peak",
+    "relevance_mass_dilated": "mass",
+    "relevance_rank_dilated": "rank",
+    "deletion": "deletion",
+    "insertion": "insertion",
+    "flip": "flip",
+    "sensitivity_n": "sensitivity-n",
+    "infidelity": "infidelity",
+    "randomisation_last_layer": "random last layer",
+    "randomisation_whole_network": "random network",
+    "randomisation_random_labels": "random labels",
+    "stability": "stability",
+    "agreement": "seeds agree",
+}
+SCALES = (
+    f"Each method has one scale for all cases, since the units differ: full colour at the {draw.PERCENTILE:g}th "
+    "percentile of its own |R|, also for cycle_am."
+)
+MEANING = (
+    "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth "
+    "with as many of the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); "
+    "moved: on images shifted so that the truth is off the centre. Deletion, insertion: area under p of "
+    "the decided class while the most relevant pixels are removed or shown, mean over several infills. "
+    "Flip: rise of the other class when a class's evidence is removed. Sensitivity-n, infidelity: does "
+    "the summed relevance of random patches forecast the fall of the logit? Random ...: rank correlation "
+    "of |R| with that for a randomised classifier (low is right). Stability: correlation under noise that "
+    "the classifier does not notice."
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Everything that is shown. comparisons: every metric of every method against CycleAM."""
+
+    subject: Subject
+    shared: Shared
+    results: Mapping[str, Measured]
+    comparisons: Sequence[Comparison]
+
+    @property
+    def supported(self) -> dict[str, Measured]:
+        """The methods that can handle the classifier."""
+        return {name: one for name, one in self.results.items() if not one.unsupported}
+
+    @property
+    def reference(self) -> str:
+        """The method that the others are tested against."""
+        return _reference(self.supported)
+
+    @cached_property
+    def by_name(self) -> dict[tuple[str, str], Comparison]:
+        """The comparisons by (method, metric)."""
+        return {(one.method, one.metric): one for one in self.comparisons}
+
+    def value(self, method: str, metric: str) -> float:
+        """A method's mean; NaN where it was not measured."""
+        found = self.by_name.get((method, metric))
+        return np.nan if found is None else found.mean["value"]
+
+
+def compared(
+    subject: Subject, shared: Shared, results: Mapping[str, Measured], columns, **options
+) -> Compared:
+    """The methods' figures tested against the reference's (the first method's where CycleAM is not among them)."""
+    found = compare(columns, subject.cases.patient_id, _reference(columns), **options)
+    return Compared(subject, shared, results, found)
+
+
+def _reference(methods: Iterable[str]) -> str:
+    names = list(methods)
+    return REFERENCE if REFERENCE in names else names[0]
+
+
+def metrics(one: Compared, planted: bool) -> dict[str, Figure]:
+    """Flat figures `compare/<method>/<metric>`; `randomisation` is that of the whole network. Where the mask is the
+    truth of a planted cue, mass and rank also under `planted_mass` and `planted_rank`."""
+    found = {f"compare/{c.method}/{c.metric}": c.mean for c in one.comparisons}
+    for name, measured in one.supported.items():
+        found |= {f"compare/{name}/{key}": plain(value, 1) for key, value in measured.costs.items()}
+        alias = {"randomisation": "randomisation_whole_network"}
+        alias |= {"planted_mass": "relevance_mass", "planted_rank": "relevance_rank"} if planted else {}
+        for key, source in alias.items():
+            if f"compare/{name}/{source}" in found:
+                found[f"compare/{name}/{key}"] = found[f"compare/{name}/{source}"]
+    return found
+
+
+def tests_table(one: Compared) -> pd.DataFrame:
+    """One row a method and metric: mean, interval, difference from the reference, p, corrected p, rank."""
+    return pd.DataFrame(
+        {
+            "method": c.method,
+            "metric": c.metric,
+            **{f"mean_{key}": c.mean[key] for key in ("value", "ci_low", "ci_high", "n")},
+            **{f"difference_{key}": c.difference[key] for key in ("value", "ci_low", "ci_high")},
+            "p": c.p,
+            "p_holm": c.p_holm,
+            "rank": c.rank,
+        }
+        for c in one.comparisons
+    )
+
+
+def cases_table(one: Compared) -> dict[str, np.ndarray]:
+    """One row a case and method, all metrics."""
+    rows: list[pd.DataFrame] = []
+    cases = one.subject.cases
+    for name, measured in one.supported.items():
+        ids = {"case_id": cases.case_id, "patient_id": cases.patient_id, "label": cases.label}
+        own = {"explainer": np.full(len(cases), name), "p_x": one.shared.p, "target": one.shared.target}
+        rows.append(pd.DataFrame({**ids, **own, **measured.columns}))
+    return {key: column.to_numpy() for key, column in pd.concat(rows).items()}
+
+
+def malignant_maps(one: Compared) -> dict[str, np.ndarray]:
+    """Maps (N, H, W) with positive for malignant, each method in units of its own scale."""
+    sign = np.where(one.shared.target == 1, 1.0, -1.0)[:, None, None]
+    maps = {name: measured.maps * sign for name, measured in one.supported.items()}
+    return {name: maps[name] / scale for name, scale in draw.scales(maps).items()}
+
+
+# ------------------------------------------------------------------------------------------------------ page
+def report(
+    one: Compared,
+    figures_dir: Path,
+    examples: int,
+    training_seconds: float,
+    notes: Mapping[str, str],
+    truth: str,
+) -> Report:
+    """The page. training_seconds: of CycleAM's generators, NaN unknown. truth: what the mask is, in words."""
+    maps = malignant_maps(one)
+    sections = [
+        _summary(one, figures_dir),
+        _examples(one, maps, figures_dir, examples),
+        _tables(one, truth),
+        _faithfulness(one, figures_dir),
+        _sanity(one, figures_dir),
+        _cost(one, training_seconds),
+        _extremes(one, maps, figures_dir),
+    ]
+    title = "Explanations of one classifier, compared"
+    return Report(title, LEAD, _headlines(one), [part for part in sections if part], notes)
+
+
+def _headlines(one: Compared) -> list[Headline]:
+    found = []
+    for metric, name in (
+        ("pointing_dilated_shifted", "Peak on the nodule, moved"),
+        ("deletion", "Deletion"),
+        ("insertion", "Insertion"),
+        ("sensitivity_n", "Sensitivity-n"),
+    ):
+        ranked = [
+            c
+            for c in one.comparisons
+            if c.metric == metric and np.isfinite(c.rank) and not c.method.startswith(CONTROL)
+        ]
+        if ranked:
+            best = min(ranked, key=lambda c: c.rank)
+            ours = one.value(REFERENCE, metric)
+            found.append(
+                Headline(
+                    f"{name}: best", best.method, f"{number(best.mean['value'])} · CycleAM {number(ours)}"
+                )
+            )
+    return found
+
+
+def _shown(one: Compared) -> list[str]:
+    return [m for m in NAMES if any(np.isfinite(one.value(name, m)) for name in one.supported)]
+
+
+def _summary(one: Compared, figures_dir: Path) -> Section:
+    columns, rows = _shown(one), list(one.supported)
+    values = {name: {m: one.value(name, m) for m in columns} for name in rows}
+    ranks = method_ranks(values)
+    texts = [[number(values[name][m], 2) for m in columns] for name in rows]
+    path = draw.heat(
+        figures_dir / "ranks.png",
+        np.array([[ranks[name][m] for m in columns] for name in rows]),
+        texts,
+        rows,
+        [f"{NAMES[m]} {'↓' if is_lower_better(m) else '↑'}" for m in columns],
+    )
+    caption = (
+        "Values; the darker, the better the rank in the column. ↑ more is better, ↓ less is better. "
+        + MEANING
+    )
+    return Section("At a glance", verdicts(one), (), (Picture(path, caption),))
+
+
+def verdicts(one: Compared) -> list[str]:
+    """What speaks against the classifier, and what the controls say, in sentences."""
+    located = {name: beats_controls(one, name) for name in one.supported if not name.startswith(CONTROL)}
+    controls = [name.removeprefix(CONTROL) for name in one.supported if name.startswith(CONTROL)]
+    nothing = [name for name, beats in located.items() if beats is False]
+    deaf = [name for name in located if one.value(name, "randomisation_whole_network") >= REACTS_BELOW]
+    lines = doubts(one.shared.p, one.subject.cases.label, "The explained classifier")
+    if any(beats is not None for beats in located.values()):
+        every = "Every method that was tested" if None in located.values() else "Every method"
+        lines.append(
+            f"{every} beats the controls ({', '.join(controls)}) on moved images."
+            if not nothing
+            else f"Located nothing, since a control does as well on moved images: {', '.join(nothing)}."
+        )
+    if any(np.isfinite(one.value(name, "randomisation_whole_network")) for name in located):
+        lines.append(
+            f"Do not react to a random classifier (rank correlation of |R| at least {REACTS_BELOW}): {', '.join(deaf)}."
+            if deaf
+            else "Every method that was tested reacts to a random classifier."
+        )
+    lines += [m.unsupported for m in one.results.values() if m.unsupported]
+    return lines
+
+
+def beats_controls(one: Compared, name: str) -> bool | None:
+    """Whether a method's mass and rank accuracy on moved images exceed those of every control; None where unknown.
+
+    Not the peak: on a nodule that is larger than the shift the centre's peak still hits.
+    """
+    controls = [method for method in one.supported if method.startswith(CONTROL)]
+    pairs = [
+        (one.value(name, metric), one.value(control, metric))
+        for metric in ("relevance_mass_dilated_shifted", "relevance_rank_dilated_shifted")
+        for control in controls
+    ]
+    pairs = [pair for pair in pairs if np.isfinite(pair).all()]
+    return all(own > other for own, other in pairs) if pairs else None
+
+
+def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
+    cases = one.subject.cases
+    chosen = balanced_sample(cases.label, one.shared.p, each)
+    which = "Test cases that the classifier calls right, drawn at random (the paper's figure 6)."
+    if not len(chosen):
+        chosen = np.arange(min(2 * each, len(cases)))
+        which = "The first test cases; there is none with a label that the classifier calls right."
+    masks = one.shared.centred.where.mask[chosen]
+    words = {0: "benign", 1: "malignant", -1: "unknown"}
+    captions = [f"{words[int(cases.label[i])]}, p {number(one.shared.p[i], 2)}" for i in chosen]
+    path = draw.methods_by_cases(
+        figures_dir / "methods.png",
+        one.shared.images[chosen, 0].numpy(),
+        {name: part[chosen] for name, part in maps.items()},
+        captions,
+        masks,
+    )
+    caption = (
+        f"{which} Red speaks for malignant, blue for benign; for cycle_am red is brighter where malignant, blue "
+        f"darker. {SCALES}{' Yellow: the outline.' if masks.any() else ''}"
+    )
+    return Section("What each method shows", (), (), (Picture(path, caption),))
+
+
+def _tables(one: Compared, truth: str) -> Section:
+    def cell(method: str, metric: str) -> str:
+        found = one.by_name.get((method, metric))
+        if found is None:
+            return MISSING
+        mark = "*" if found.p_holm < SIGNIFICANT else ""
+        return with_interval(found.mean) + mark
+
+    groups = {
+        "Where it points": [m for m in _shown(one) if "dilated" in m],
+        "Does the classifier decide by it": [
+            m for m in _shown(one) if m in ("deletion", "insertion", "flip", "sensitivity_n", "infidelity")
+        ],
+    }
+    note = (
+        f"Means over {_counts(one)} cases with 95 % intervals over patients. *: differs from {one.reference} "
+        f"(patient-level sign-flip test, Holm over all methods and metrics, p < {SIGNIFICANT}). Truth: {truth}."
+    )
+    tables = [
+        Table(
+            (title, *(NAMES[m] for m in wanted)),
+            [(name, *(cell(name, m) for m in wanted)) for name in one.supported],
+            note,
+        )
+        for title, wanted in groups.items()
+        if wanted
+    ]
+    return Section("Tables", (), tables)
+
+
+def _counts(one: Compared) -> str:
+    """How many cases the means are over: `60`, or `41 to 60` where some figures are unknown for some cases."""
+    known = sorted({c.mean["n"] for c in one.comparisons if c.metric in NAMES and c.mean["n"]})
+    return " to ".join(str(n) for n in dict.fromkeys([known[0], known[-1]])) if known else "0"
+
+
+def _faithfulness(one: Compared, figures_dir: Path) -> Section:
+    path = draw.curves(figures_dir / "curves.png", {name: m.curves for name, m in one.supported.items()})
+    caption = (
+        "Mean probability of the decided class while the most relevant pixels are replaced (left) or alone are real "
+        "(right); mean over the infills. Dashed: controls."
+    )
+    return Section("Faithfulness", (), (), (Picture(path, caption),))
+
+
+def _sanity(one: Compared, figures_dir: Path) -> Section:
+    keys = [
+        m
+        for m in (
+            "randomisation_last_layer",
+            "randomisation_whole_network",
+            "randomisation_random_labels",
+            "stability",
+            "max_change",
+            "agreement",
+            "completeness",
+        )
+        if any(m in measured.columns for measured in one.supported.values())
+    ]
+
+    def cell(method: str, key: str) -> str:
+        found = one.by_name.get((method, key))
+        return MISSING if found is None else with_interval(found.mean)
+
+    rows = [
+        (name, *(cell(name, key) for key in keys), {True: "yes", False: "no"}.get(_reacts(measured), MISSING))
+        for name, measured in one.supported.items()
+    ]
+    titles = {**NAMES, "max_change": "largest change", "completeness": "completeness error"}
+    table = Table(
+        ("Sanity", *(titles[key] for key in keys), "reacts"),
+        rows,
+        f"Means with 95 % intervals over patients. Reacts: rank correlation with the random network's map below "
+        f"{REACTS_BELOW}. Completeness: by how much "
+        "the map's sum misses what the method promises, relative; – where it promises nothing. "
+        "CycleAM is judged by generators trained for the random classifier.",
+    )
+    pictures = []
+    found = {
+        name: np.array(
+            [np.nanmean(m.columns[key]) for key in sorted(m.columns) if key.startswith("cascade_")]
+        )
+        for name, m in one.supported.items()
+    }
+    found = {name: values for name, values in found.items() if len(values)}
+    if found:
+        path = draw.cascade(figures_dir / "cascade.png", found, REACTS_BELOW)
+        pictures.append(
+            Picture(path, "How alike the map stays while the classifier's layers become random, one by one.")
+        )
+    return Section("Does it depend on the classifier?", (), (table,), pictures)
+
+
+def _reacts(measured: Measured) -> bool | None:
+    values = measured.columns.get("randomisation_whole_network")
+    return (
+        None if values is None or not np.isfinite(values).any() else bool(np.nanmean(values) < REACTS_BELOW)
+    )
+
+
+def _cost(one: Compared, training_seconds: float) -> Section:
+    ours = one.supported.get(REFERENCE)
+    if not any(m.costs for m in one.supported.values()):
+        return Section("Cost", ("Not measured.",))
+
+    def row(name: str, measured: Measured) -> tuple[str, ...]:
+        cells = [
+            number(measured.costs.get(key, np.nan), 1)
+            for key in ("ms_per_case", "ms_per_case_64", "peak_mb", "peak_mb_64")
+        ]
+        pays = (
+            break_even(training_seconds, ours.costs["ms_per_case"], measured.costs["ms_per_case"])
+            if ours
+            else np.nan
+        )
+        text = "never" if np.isinf(pays) else f"{pays:,.0f}" if np.isfinite(pays) else MISSING
+        return (name, *cells, "" if name == REFERENCE else text)
+
+    table = Table(
+        ("Cost", "ms a case, one at a time", "64 at once", "MiB, one", "MiB, 64", "CycleAM pays off from"),
+        [row(name, measured) for name, measured in one.supported.items()],
+        f"Training CycleAM took {number(training_seconds, 0)} s; it pays off from the given number of cases on, "
+        "explained one at a time."
+        if np.isfinite(training_seconds)
+        else "How long CycleAM's training took is not known, so neither is from when on it pays off.",
+    )
+    return Section("Cost", (), (table,))
+
+
+def _extremes(one: Compared, maps, figures_dir: Path) -> Section | None:
+    each = min(3, len(one.shared.images) // 2)  # no case is among the best and the worst
+    if not each:
+        return None
+    scores = {name: m.columns["insertion"] - m.columns["deletion"] for name, m in one.supported.items()}
+    order = {name: np.argsort(values, kind="stable") for name, values in scores.items()}
+    images = one.shared.images[:, 0].numpy()
+    path = draw.extremes(figures_dir / "extremes.png", images, maps, order, scores, each)
+    caption = f"Each method's worst and best cases by insertion minus deletion (the number). {SCALES}"
+    return Section("Worst and best cases of each method", (), (), (Picture(path, caption),))
+
+
+def logged_rows(one: Compared, count: int = 12) -> list[dict[str, Any]]:
+    """Rows of a table with pictures: a case, its image and every method's map, as uint8 colours."""
+    from cycle_am.reports.draw import overlay
+
+    maps = malignant_maps(one)
+    images = one.shared.images[:, 0].numpy()
+    return [
+        {
+            "label": int(one.subject.cases.label[i]),
+            "p": float(one.shared.p[i]),
+            "x": _uint8(np.repeat(images[i][..., None], 3, 2)),
+            **{name: _uint8(overlay(images[i], part[i], 1.0)) for name, part in maps.items()},
+        }
+        for i in range(min(count, len(images)))
+    ]
+
+
+def _uint8(picture: np.ndarray) -> np.ndarray:
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

@@ -1,0 +1,271 @@
+"""Pictures of a report. Each function draws one file and returns its path; nothing here computes a result.
+
+Blue speaks for benign and red for malignant, as in the paper's figure 6; the two are told apart by
+colour-blind readers too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patheffects import withStroke
+
+from cycle_am.metrics.bootstrap import Figure
+from cycle_am.metrics.inference import Outputs
+from cycle_am.metrics.transfer import Transfer
+from cycle_am.reports.colours import ACCENT, BENIGN, DIVERGING, MALIGNANT, PLAIN, RELEVANCE_SCALE, WHOLE_HU
+from cycle_am.reports.page import number
+
+VIVID_RED, VIVID_BLUE = (
+    np.array([1.0, 0.22, 0.16]),
+    np.array([0.18, 0.5, 1.0]),
+)  # bright enough to show on grey
+OUTLINED = [withStroke(linewidth=2, foreground="black")]  # readable on any image
+WIDTH = 9.0  # inches; the report shows pictures at about this width
+DPI = 130
+
+
+def _canvas(width: float, height: float, **grid):
+    canvas = Canvas(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(canvas)
+    return canvas, canvas.subplots(**grid)
+
+
+def _save(canvas: Canvas, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.savefig(path, facecolor="white")
+    return path
+
+
+def relevance_bar(canvas, drawn, axes, label: str = "R", **place):
+    """The colour bar of R or changes; its arrows say that larger ones are cut."""
+    bar = canvas.colorbar(drawn, ax=axes, extend="both", **place)
+    bar.set_label(f"{label} (1 = {WHOLE_HU:.0f} HU)", fontsize=8)
+    bar.set_ticks([-RELEVANCE_SCALE, 0, RELEVANCE_SCALE])
+    bar.ax.tick_params(labelsize=8)
+    return bar
+
+
+def _plain_axes(axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+
+
+def tint(strength: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """(H, W, 4) in [0, 1]: red where `strength` in [-1, 1] is positive, blue where negative, and opacity as
+    |strength| to the `power`."""
+    strength = np.clip(strength, -1, 1)[..., None]
+    colour = np.where(strength > 0, VIVID_RED, VIVID_BLUE)
+    return np.concatenate([colour, 0.8 * np.abs(strength) ** power], -1)
+
+
+def overlay(image: np.ndarray, relevance: np.ndarray, scale: float = RELEVANCE_SCALE) -> np.ndarray:
+    """(H, W, 3) in [0, 1]: the image in grey, R laid over it in red or blue, the more opaque the larger
+    |R|."""
+    tinted = tint(relevance / scale, power=0.5)
+    colour, opacity = tinted[..., :3], tinted[..., 3:]
+    mixed = np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
+    return np.clip(mixed, 0, 1)  # rounding may leave the range by 1e-8, which matplotlib warns of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an explanation picture: a caption, p(malignant) on x, G-(x), G+(x), and the case's
+    index."""
+
+    index: int
+    caption: str
+
+
+COLUMNS = ("x", "G⁻(x)", "G⁺(x)", "Δ⁻", "Δ⁺", "R", "x with R")
+
+
+def explanations(
+    path: Path, made: Outputs, rows: Sequence[Row], explained: Transfer, masks: np.ndarray | None
+) -> Path:
+    """The paper's figure 6, row by row: x, G-(x), G+(x), both changes (eq. 5), R (eq. 6) and R over x; mask
+    outlined on x."""
+    height = 0.35 + 1.34 * len(rows)
+    canvas, axes = _canvas(WIDTH, height, nrows=len(rows), ncols=len(COLUMNS), squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        drawn = _draw_row(line, made, row, explained, None if masks is None else masks[row.index])
+    for axis, title in zip(axes[0], COLUMNS, strict=True):
+        axis.set_title(title, fontsize=10)
+    relevance_bar(
+        canvas, drawn, axes, "change of brightness, R", location="bottom", shrink=0.4, aspect=40, pad=0.02
+    )
+    return _save(canvas, path)
+
+
+def caption(axis, text: str, size: float, place: tuple[float, float]) -> None:
+    """White words within a picture, `place` from its lower left corner in shares of its sides."""
+    axis.text(*place, text, transform=axis.transAxes, fontsize=size, color="white", path_effects=OUTLINED)
+
+
+def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
+    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (made.x, made.x_neg, made.x_pos))
+    probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
+    for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+        caption(axis, f"p {number(p, 2)}", 8, (0.04, 0.06))
+    for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
+        drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
+    line[6].imshow(overlay(x, x_pos - x_neg))
+    if mask is not None and mask.any():
+        for axis in (line[0], line[5]):
+            axis.contour(mask, levels=[0.5], colors="#c99700", linewidths=0.8)
+    for axis in line:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    line[0].set_ylabel(row.caption, fontsize=8)
+    return drawn
+
+
+def transfer_distributions(path: Path, transfers: Mapping[str, Transfer]) -> Path:
+    """p(malignant) on G-(x), x and G+(x): every case a dot, median and quartiles as a box; one panel per
+    classifier."""
+    canvas, axes = _canvas(WIDTH, 3.4, ncols=len(transfers), sharey=True, squeeze=False)
+    for axis, (title, result) in zip(axes[0], transfers.items(), strict=True):
+        _strips(axis, (result.neg, result.x, result.pos))
+        axis.set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel("p(malignant)", fontsize=9)
+    return _save(canvas, path)
+
+
+def _strips(axis, groups: Sequence[np.ndarray]) -> None:
+    jitter = np.random.default_rng(0)
+    for place, (values, colour) in enumerate(zip(groups, (BENIGN, PLAIN, MALIGNANT), strict=True)):
+        axis.scatter(
+            place + jitter.uniform(-0.28, 0.28, len(values)), values, s=7, color=colour, alpha=0.35, lw=0
+        )
+    boxes = axis.boxplot(groups, positions=range(3), widths=0.5, showfliers=False, patch_artist=False)
+    for part in (*boxes["boxes"], *boxes["medians"], *boxes["whiskers"], *boxes["caps"]):
+        part.set(color=ACCENT, lw=1.4)
+    axis.set_xticks(range(3), ["G⁻(x)", "x", "G⁺(x)"])
+    axis.set_ylim(-0.03, 1.03)
+    axis.axhline(0.5, color=PLAIN, lw=0.7, ls=":")
+    _plain_axes(axis)
+
+
+def roc_and_calibration(
+    path: Path, scores: np.ndarray, size: np.ndarray, labels: np.ndarray, bins: np.ndarray
+) -> Path:
+    """ROC curve of the classifier beside that of the diameter alone, and how often p(malignant) comes true.
+
+    Args:
+        scores, size, labels: (N,).
+        bins: (K, 3) mean p, share malignant, count (`scores.calibration_bins`).
+    """
+    canvas, (left, right) = _canvas(WIDTH, 4.2, ncols=2)
+    curves = ((scores, "classifier", MALIGNANT), (size, "diameter alone", PLAIN)) if np.ptp(labels) else ()
+    for values, name, colour in curves:
+        left.plot(*roc_points(values, labels), color=colour, lw=2, label=name)
+    if not curves:
+        left.text(0.5, 0.3, "needs both classes", fontsize=9, color=PLAIN, ha="center")
+    left.set(
+        xlabel="1 − specificity", ylabel="sensitivity", title="ROC", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
+    )
+    right.scatter(
+        bins[:, 0], bins[:, 1], s=20 + 160 * bins[:, 2] / bins[:, 2].max(), color=BENIGN, alpha=0.8, zorder=3
+    )
+    right.plot(bins[:, 0], bins[:, 1], color=BENIGN, lw=1)
+    right.set(
+        xlabel="p(malignant)",
+        ylabel="share malignant",
+        title="Calibration",
+        xlim=(-0.03, 1.03),
+        ylim=(-0.05, 1.05),
+    )
+    for axis in (left, right):
+        axis.plot([0, 1], [0, 1], color=PLAIN, lw=0.8, ls=":")
+        axis.set_aspect("equal")
+        _plain_axes(axis)
+    if curves:
+        left.legend(frameon=False, fontsize=9, loc="lower right")
+    return _save(canvas, path)
+
+
+def roc_points(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rate at every threshold, from (0, 0) to (1, 1); equal scores move together."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
+    hits, misses = np.cumsum(labels[order] == 1)[last], np.cumsum(labels[order] == 0)[last]
+    return np.r_[0, misses / max(misses[-1], 1)], np.r_[0, hits / max(hits[-1], 1)]
+
+
+def intervals(
+    path: Path, groups: Mapping[str, Mapping[str, Figure]], label: str, marks: Sequence[float] = ()
+) -> Path:
+    """Figures with their intervals as dots and lines: {name of a line: {name of a series: figure}}, one
+    colour per series."""
+    names = list(groups)
+    series = list(dict.fromkeys(key for group in groups.values() for key in group))
+    canvas, axis = _canvas(WIDTH, 0.9 + 0.28 * sum(len(group) + 0.6 for group in groups.values()))
+    colours = dict(zip(series, (MALIGNANT, PLAIN, BENIGN, "#c99700"), strict=False))
+    place, ticks = 0.0, []
+    for group in groups.values():
+        start = place
+        for key, figure in group.items():
+            _interval_line(axis, place, figure, colours[key])
+            place += 1
+        ticks.append((start + place - 1) / 2)
+        place += 0.6
+    axis.set_yticks(ticks, names, fontsize=9)
+    axis.invert_yaxis()
+    for mark in marks:
+        axis.axvline(mark, color=PLAIN, lw=0.8, ls=":")
+    axis.set(xlim=(-0.02, 1.02), xlabel=label)
+    _plain_axes(axis)
+    if len(series) > 1:
+        handles = [axis.plot([], [], "o-", color=colours[key], label=key)[0] for key in series]
+        canvas.legend(
+            handles=handles, loc="outside upper center", ncols=len(series), frameon=False, fontsize=9
+        )
+    return _save(canvas, path)
+
+
+def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
+    if not np.isfinite(figure["value"]):
+        axis.text(0.0, place, "not available", fontsize=8, color=PLAIN, va="center")
+        return
+    axis.plot(
+        [figure["ci_low"], figure["ci_high"]], [place, place], color=colour, lw=2.2, solid_capstyle="round"
+    )
+    axis.plot(figure["value"], place, "o", color=colour, ms=6)
+    axis.annotate(
+        number(figure["value"], 2),
+        (figure["value"], place),
+        (0, 5),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+    )
+
+
+def mean_maps(
+    path: Path, maps: np.ndarray, outline: np.ndarray | None, shift_correlation: np.ndarray
+) -> Path:
+    """Mean R, mean |R| (with the outline of what is nodule in more than half of the cases, given their share
+    `outline` (H, W)), and how well R follows a shifted image."""
+    canvas, axes = _canvas(WIDTH, 3.1, ncols=3)
+    canvas.get_layout_engine().set(wspace=0.08)
+    signed = axes[0].imshow(maps.mean(0), cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
+    magnitude = axes[1].imshow(np.abs(maps).mean(0), cmap="magma", vmin=0)
+    relevance_bar(canvas, signed, axes[0], "mean R", shrink=0.75)
+    canvas.colorbar(magnitude, ax=axes[1], shrink=0.75).ax.tick_params(labelsize=8)
+    for axis, title in ((axes[0], "mean R"), (axes[1], "mean |R|, own scale")):
+        axis.set_title(title, fontsize=10)
+        axis.set_axis_off()
+        if outline is not None and outline.max() > 0.5:
+            axis.contour(outline, levels=[0.5], colors="#1a9641", linewidths=1)
+    known = shift_correlation[np.isfinite(shift_correlation)]
+    if len(known):
+        axes[2].hist(np.clip(known, -1, 1), bins=np.linspace(-1, 1, 41), color=BENIGN)
+        axes[2].axvline(0.8, color=PLAIN, ls=":", lw=1)
+    axes[2].set_title("does R follow a shift?", fontsize=10)
+    axes[2].set(xlabel="correlation", ylabel="cases")
+    _plain_axes(axes[2])
+    return _save(canvas, path)

@@ -1,0 +1,104 @@
+"""A failed job of a multirun: recorded in its folder while the others go on, summed up when all are done."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from cycle_am.files import write_atomically
+from cycle_am.runs.run import MULTIRUN
+
+FAILED = "failed.json"
+TRACEBACK = "traceback.txt"
+PATTERN = "${home:${paths.runs}}/${name}/${data_name}/" + MULTIRUN
+
+
+def record(folder: Path, error: Exception, message: str) -> None:
+    """Write `failed.json` (`error`, one line) and `traceback.txt` into the job's folder, where it can be written."""
+    trace = "".join(traceback.format_exception(error))
+    facts = json.dumps({"error": message, "traceback": TRACEBACK}, indent=2) + "\n"
+    with suppress(OSError):  # a full disk is what is to be recorded
+        for name, text in ((TRACEBACK, trace), (FAILED, facts)):
+            write_atomically(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+
+
+def forget(folder: Path) -> None:
+    """Remove what an earlier attempt of this job recorded."""
+    for name in (FAILED, TRACEBACK):
+        (folder / name).unlink(missing_ok=True)
+
+
+def failed(sweep_dir: str | Path) -> dict[str, str]:
+    """Folder name of every failed job in a sweep's folder -> its error in one line."""
+    jobs = [file.parent for file in Path(sweep_dir).glob(f"*/{FAILED}")]
+    return {job.name: _error(job) for job in sorted(jobs, key=_number)}
+
+
+class Summary(Callback):
+    """Hydra's callback that ends a multirun: lists the jobs that failed and sets exit status 1 for them.
+
+    It also refuses a `hydra.sweep.dir` that holds another sweep, whose finished jobs would be taken for this one's.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Compare with the sweep that the folder holds already; remember its old failures."""
+        folder = Path(config.hydra.sweep.dir)
+        file = folder / "multirun.yaml"
+        if file.is_file() and _asked(OmegaConf.load(file)) != _asked(config):
+            sys.exit(
+                f"error: hydra.sweep.dir={folder} holds another sweep, see {file}; give its command again, "
+                "or another folder"
+            )
+        self.known = _stamps(folder)
+        if folder.parent.name == MULTIRUN:
+            # trainer=ddp starts this command once more for each further process, by when the clock has moved on.
+            sys.argv.append(f"hydra.sweep.dir='{PATTERN}/{folder.name}'")
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print what failed in this run of the sweep. Hydra warns of an exception only, so this exits itself."""
+        folder = Path(config.hydra.sweep.dir)
+        new = [job for job, stamp in _stamps(folder).items() if self.known.get(job) != stamp]
+        lines = [f"  {job}: {_error(job)}" for job in sorted(new, key=_number)]
+        if lines:
+            sys.exit("\n".join([f"{len(lines)} jobs failed:", *lines, again(folder)]))
+
+
+def again(sweep_dir: Path) -> str:
+    """In words, how a sweep goes on: each job in its own folder, not in that of the first."""
+    folder = sweep_dir if len(folders(sweep_dir)) == 1 else f"'{PATTERN}/{sweep_dir.name}'"
+    return f"the same command with hydra.sweep.dir={folder} runs only what is missing"
+
+
+def folders(sweep_dir: Path) -> list[Path]:
+    """Where a sweep's jobs lie: its folder, and for a sweep over experiments or data those of the same name beside."""
+    found = {sweep_dir} if sweep_dir.is_dir() else set()
+    if sweep_dir.parent.name == MULTIRUN and len(sweep_dir.parents) > 3:
+        found |= set(sweep_dir.parents[3].glob(f"*/*/{MULTIRUN}/{sweep_dir.name}"))
+    return sorted(one for one in found if any(path.is_dir() for path in one.iterdir()))
+
+
+def _asked(config: DictConfig) -> tuple[Any, Any]:
+    """What decides which job has which number: the overrides and the sweeper's own parameters."""
+    container = OmegaConf.to_container(config.hydra, resolve=False)
+    return container["overrides"]["task"], container["sweeper"].get("params")
+
+
+def _stamps(folder: Path) -> dict[Path, int]:
+    """Every failed job of a sweep -> when its failure was recorded."""
+    files = [file for one in folders(folder) for file in one.glob(f"*/{FAILED}")]
+    return {file.parent: file.stat().st_mtime_ns for file in files}
+
+
+def _error(job: Path) -> str:
+    return json.loads((job / FAILED).read_text())["error"]
+
+
+def _number(job: Path) -> tuple[int, str]:
+    return len(job.name), job.name

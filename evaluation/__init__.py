@@ -1,3 +1,0 @@
-"""Numbers, figures and one report over a test set."""
-
-import utils  # noqa: F401 (before torch)

@@ -1,3 +1,0 @@
-"""The double-blind reader study (paper, sec. 3.4 and 4.2): create, serve, analyse, plan, simulate."""
-
-import utils  # noqa: F401 (before torch)

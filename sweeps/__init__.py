@@ -1,3 +1,0 @@
-"""Many trainings in one command: what a failed job leaves, studies of Optuna, their tables and pictures."""
-
-import utils  # noqa: F401 (before torch)
