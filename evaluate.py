@@ -16,9 +16,8 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from cycle_am import console
 from cycle_am import settings as conf
-from cycle_am.app import entry
+from cycle_am.app import console, entry
 from cycle_am.app.config import register
 
 register()

@@ -17,9 +17,8 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from cycle_am import console
 from cycle_am import settings as conf
-from cycle_am.app import entry
+from cycle_am.app import console, entry
 from cycle_am.app.config import register
 
 register()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
@@ -30,6 +32,21 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
         with suppress(OSError):  # of a folder that cannot be written: the first error is the one that tells
             temporary.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file under another name and move it into place, so that a reader never sees half of it."""
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write arrays, compressed, under another name and move the file into place."""
+    return write_atomically(path, lambda part: _save_arrays(part, arrays))
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as stream:  # given a path, numpy would change its ending
+        np.savez_compressed(stream, **arrays)
 
 
 def copy_atomically(source: str | Path, target: str | Path) -> Path:

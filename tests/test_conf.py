@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cycle_am.app.config import Action, check_config, expand_home, register
+from cycle_am.app.config import Action, check_config, register
+from cycle_am.runs.recorded import expand_home
 from tests.helpers import ROOT
 
 NEEDED = {

@@ -5,23 +5,17 @@ missing values.
 from __future__ import annotations
 
 import enum
-import inspect
 import operator
 import os
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from cycle_am.arguments import check_arguments
 from cycle_am.errors import UserError
-
-SKIPPED = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
-SCALARS = (bool, int, float, str)
 
 
 class Action(enum.Enum):
@@ -128,23 +122,12 @@ def _best_precision(accelerator: str) -> str:
     return best_precision(accelerator)
 
 
-def expand_home(node: DictConfig | ListConfig) -> None:
-    """Replace a leading `~/` of every text, in place: no shell does so within a quoted value or a file."""
-    for key in node if isinstance(node, DictConfig) else range(len(node)):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            continue
-        if OmegaConf.is_config(value := node[key]):
-            expand_home(value)
-        elif isinstance(value, str) and value.startswith(("~/", "~\\")):
-            node[key] = os.path.expanduser(value)
-
-
 def check_config(cfg: DictConfig) -> None:
     """Raise UserError for the first value that is missing, unknown to its constructor, or of another type."""
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise UserError(f"{key} is not set; give it on the command line: {key}=VALUE")
     for path, node in _targets(cfg, ""):
-        _check_arguments(path, node)
+        check_arguments(path, node)
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
@@ -159,71 +142,3 @@ def _children(node: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(node, DictConfig):
         return node.items()
     return enumerate(node) if isinstance(node, ListConfig) else ()
-
-
-def _check_arguments(path: str, node: DictConfig) -> None:
-    target = _locate(path, node["_target_"])
-    parameters = inspect.signature(target).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    hints = _hints(target)
-    for key, value in node.items():
-        if key in SKIPPED or (isinstance(value, DictConfig) and "_target_" in value):
-            continue
-        if key not in parameters and not open_ended:
-            raise UserError(
-                f"{path}.{key}: {node['_target_']} has no argument '{key}'; it takes {', '.join(parameters)}"
-            )
-        if key in hints and not fits(value, hints[key]):
-            raise UserError(f"{path}.{key}={value}: expected {_name(hints[key])}, not {type(value).__name__}")
-
-
-def _locate(path: str, target: str) -> Callable:
-    try:
-        return get_object(target)
-    except Exception as error:
-        raise UserError(f"{path}._target_={target} cannot be imported ({error}); check the name") from error
-
-
-def _hints(target: Callable) -> dict[str, Any]:
-    """The constructor's annotations; a class inherits those of its bases for what it passes on."""
-    functions = [c.__init__ for c in reversed(target.__mro__)] if inspect.isclass(target) else [target]
-    hints: dict[str, Any] = {}
-    for function in functions:
-        try:
-            hints |= typing.get_type_hints(function)
-        except (NameError, TypeError, AttributeError):  # builtins, and names for type checkers only
-            continue
-    return hints
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value agrees with an annotation. What cannot be judged (tensors, protocols, ...) is
-    let through.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, argument) for argument in arguments)
-    if origin is typing.Literal:
-        return value in arguments
-    if origin is typing.Annotated:
-        return fits(value, arguments[0])
-    if hint is type(None):
-        return value is None
-    if hint in SCALARS:
-        return _fits_scalar(value, hint)
-    if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
-        return isinstance(value, (Mapping, DictConfig))
-    if inspect.isclass(origin or hint) and issubclass(origin or hint, Sequence):
-        return isinstance(value, (list, tuple, ListConfig))
-    return True
-
-
-def _fits_scalar(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
-
-
-def _name(hint: Any) -> str:
-    plain = inspect.isclass(hint) and not typing.get_args(hint)
-    return hint.__name__ if plain else str(hint).replace("typing.", "")

@@ -16,12 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from cycle_am.app.config import expand_home
 from cycle_am.console import tolerate_streams
 from cycle_am.errors import UserError
 from cycle_am.processes import is_first_process
 from cycle_am.runs import failures
-from cycle_am.runs.renamed import update_targets
+from cycle_am.runs.recorded import expand_home, update_targets
 
 WORTHLESS = {".hydra", "train.log", "evaluate.log", "split.json", failures.FAILED, failures.TRACEBACK}
 WORTHLESS |= {"environment.json", "repeat.yaml", "git.diff"}  # cycle_am.runs.provenance, which imports torch
@@ -39,7 +38,7 @@ def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T | None:
 
     The error of a run is recorded in its folder. A signal (Ctrl-C, SIGTERM) ends it with one line and the status of
     shells, 130 or 143, a multirun at once. A multirun's job that fails, with whichever error, returns None: the
-    other jobs go on, and `cycle_am.runs.failures.Summary` sets the exit status at the end.
+    other jobs go on, and `cycle_am.app.summary.Summary` sets the exit status at the end.
     """
     tolerate_streams()  # once more: a launcher's job has begun elsewhere
     expand_home(cfg)

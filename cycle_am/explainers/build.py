@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+import yaml
 from torch import Tensor, nn
 
-from cycle_am import settings as conf
-from cycle_am.app.config import check_config
+from cycle_am import settings
+from cycle_am.arguments import check_arguments, locate
 from cycle_am.errors import UserError
 from cycle_am.explainers.base import Explainer
 
-CONF = conf.folder("explainer")
+CONF = settings.folder("explainer")
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,17 @@ def build(id: str, context: Context, overrides: Mapping[str, Any] | None = None)
 
     Raises UserError for an unknown id, a setting that it does not have, or something missing that it needs.
     """
-    node = _config(id, overrides or {})
-    parts = _needed(id, get_object(node["_target_"]), context)
-    return instantiate(node, _partial_=True, _convert_="all")(**parts)
+    node = _settings(id, overrides or {})
+    target = locate(id, node.pop("_target_"))
+    return target(**node, **_needed(id, target, context))
 
 
-def _config(id: str, overrides: Mapping[str, Any]) -> DictConfig:
+def _settings(id: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's settings and `_target_`, replaced by `overrides` where given."""
     if id not in available():
         raise UserError(f"there is no explainer '{id}'; there are {', '.join(available())}")
-    node = OmegaConf.merge(OmegaConf.load(CONF / f"{id}.yaml"), OmegaConf.create(dict(overrides)))
-    check_config(OmegaConf.create({id: node}))
+    node = yaml.safe_load((CONF / f"{id}.yaml").read_text(encoding="utf-8")) | dict(overrides)
+    check_arguments(id, node)
     return node
 
 

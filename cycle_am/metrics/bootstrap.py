@@ -7,23 +7,15 @@ Differences of two statistics on the same rows are paired.
 """
 
 from collections.abc import Callable
-from typing import TypedDict
 
 import numpy as np
+
+from cycle_am.estimate import Estimate, undefined
 
 RESAMPLES = 2000
 LEVEL = 0.95
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-
-
-class Figure(TypedDict):
-    """A number with its interval; `n` counts the cases (or pairs) behind it. NaN where undefined."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-    n: int
 
 
 def patient_weights(patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -53,7 +45,7 @@ def bootstrap(
     seed: int = 0,
     level: float = LEVEL,
     n: int | None = None,
-) -> Figure:
+) -> Estimate:
     """`statistic` of all cases and its percentile interval over resampled patients; one patient alone gives none.
 
     Args:
@@ -68,17 +60,7 @@ def bootstrap(
         value = float(statistic(np.ones((1, count)))[0])
         resampled = statistic(patient_weights(patients, resamples, seed))
     low, high = interval(resampled, level) if len(np.unique(patients)) > 1 else (float("nan"), float("nan"))
-    return Figure(value=value, ci_low=low, ci_high=high, n=count if n is None else n)
-
-
-def undefined(n: int = 0) -> Figure:
-    """The figure of a question that this data cannot answer."""
-    return Figure(value=float("nan"), ci_low=float("nan"), ci_high=float("nan"), n=n)
-
-
-def plain(value: float, n: int) -> Figure:
-    """A figure without an interval, such as a test statistic."""
-    return Figure(value=float(value), ci_low=float("nan"), ci_high=float("nan"), n=n)
+    return Estimate(value=value, ci_low=low, ci_high=high, n=count if n is None else n)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
@@ -93,7 +75,7 @@ def mean(values: np.ndarray) -> Statistic:
     return lambda weights: (weights @ filled) / (weights @ known)
 
 
-def mean_figure(values: np.ndarray, patients: np.ndarray, **options) -> Figure:
+def mean_figure(values: np.ndarray, patients: np.ndarray, **options) -> Estimate:
     """Mean with its interval over the cases whose value is known (not NaN)."""
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from cycle_am.errors import UserError
+from cycle_am.estimate import Estimate, plain, undefined
 from cycle_am.metrics import scores
-from cycle_am.metrics.bootstrap import RESAMPLES, Figure, bootstrap, difference, plain, undefined
+from cycle_am.metrics.bootstrap import RESAMPLES, bootstrap, difference
 from cycle_am.metrics.inference import probabilities
 from cycle_am.metrics.size import MATCHED_WITHIN, diameters, size_matched_pairs
 from cycle_am.reports.doubts import doubts
@@ -51,13 +52,13 @@ class ClassifierResult:
     patient: np.ndarray
     diameter_mm: np.ndarray
     estimated: bool
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
     foreign: bool = False
 
 
 def size_figures(
     p: np.ndarray, label: np.ndarray, diameter_mm: np.ndarray, patient: np.ndarray, **options
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """What the diameter alone would reach, how much better the classifier is (paired), and both among pairs
     of equal size."""
     pairs = size_matched_pairs(diameter_mm, label)
@@ -95,7 +96,7 @@ def classifier_result(p: np.ndarray, cases, **options) -> ClassifierResult:
     return ClassifierResult(p, label, patient, diameter, estimated, figures)
 
 
-def table_one(figures: Mapping[str, Figure]) -> Table:
+def table_one(figures: Mapping[str, Estimate]) -> Table:
     """The paper's Table 1 with its own numbers beside ours."""
     rows = [
         (NAMES.get(name, name.capitalize()), with_interval(figures[name]), with_interval(_paper(name)))
@@ -108,9 +109,9 @@ def table_one(figures: Mapping[str, Figure]) -> Table:
     return Table(("Figure", "This run", "Paper, Table 1"), rows, note)
 
 
-def _paper(name: str) -> Figure:
+def _paper(name: str) -> Estimate:
     value, low, high = PAPER_TABLE[name]
-    return Figure(value=value, ci_low=low, ci_high=high, n=235)
+    return Estimate(value=value, ci_low=low, ci_high=high, n=235)
 
 
 def size_table(result: ClassifierResult) -> Table:
@@ -179,7 +180,7 @@ def evaluate_classifier(
     resamples: int = RESAMPLES,
     seed: int = 0,
     notes: Mapping[str, str] | None = None,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Evaluate a classifier and write metrics.json, cases.csv, figures/ and report.html into `out_dir`.
 
     Args:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from cycle_am.explainers.base import Explainer, Unsupported
 from cycle_am.explainers.build import Context, build
+from cycle_am.files import write_npz
 from cycle_am.metrics import cost, faithfulness, pointing, sanity
 from cycle_am.progress import steps
-from cycle_am.runs.results import write_npz
 
 LAST, WHOLE, LABELS, SEED = "last_layer", "whole_network", "random_labels", "seed"  # kinds of `Variant`
 BATCH = 32

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from cycle_am.metrics.bootstrap import RESAMPLES, Figure
+from cycle_am.estimate import Estimate
+from cycle_am.metrics.bootstrap import RESAMPLES
 from cycle_am.metrics.classifier import ClassifierResult, classifier_result
 from cycle_am.metrics.inference import Outputs, generate, outputs, probabilities, relevance_maps
 from cycle_am.metrics.localisation import Localisation, localisation_figures, localise
@@ -32,7 +33,7 @@ class CycleAMResult:
     similarity: dict[str, np.ndarray]
     localisation: Localisation
     classifier: ClassifierResult | None
-    metrics: dict[str, Figure]
+    metrics: dict[str, Estimate]
 
 
 def similarity_per_case(made: Outputs) -> dict[str, np.ndarray]:
@@ -112,7 +113,7 @@ def evaluate_cycle_am(
     examples: int = 4,
     notes: Mapping[str, str] | None = None,
     progress: bool = True,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Evaluate generators and write metrics.json, cases.csv, relevance.npz, figures/ and report.html into
     `out_dir`.
 

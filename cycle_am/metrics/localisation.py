@@ -13,8 +13,9 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
+from cycle_am.estimate import Estimate, undefined
 from cycle_am.explainers.control_centre import centre_blob
-from cycle_am.metrics.bootstrap import Figure, Statistic, bootstrap, mean_figure, undefined
+from cycle_am.metrics.bootstrap import Statistic, bootstrap, mean_figure
 
 CONSENSUS = 0.5
 DILATION_MM = 3.0
@@ -186,7 +187,7 @@ def localise(cases, maps: np.ndarray, explain: Callable[[Tensor], np.ndarray]) -
 
 def localisation_figures(
     result: Localisation, maps: np.ndarray, patients: np.ndarray, **options
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """All figures of localisation by the names of metrics.json."""
     followed_share = np.where(np.isfinite(result.correlation), result.correlation >= FOLLOWED_ABOVE, np.nan)
     moved = np.where(result.shifts.any(1), np.abs(result.shifts).max(1), np.nan)

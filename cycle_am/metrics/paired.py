@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from cycle_am.metrics.bootstrap import Figure, mean_figure
+from cycle_am.estimate import Estimate
+from cycle_am.metrics.bootstrap import mean_figure
 
 #: Holm multiplies the smallest p by the number of comparisons, and p cannot fall below 1 / (FLIPS + 1): 1000
 #: comparisons can still reach .05 with these.
@@ -33,8 +34,8 @@ class Comparison:
 
     method: str
     metric: str
-    mean: Figure
-    difference: Figure
+    mean: Estimate
+    difference: Estimate
     p: float
     p_holm: float
     rank: float

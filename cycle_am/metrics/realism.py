@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, pad
 
-from cycle_am.metrics.bootstrap import Figure, bootstrap, undefined
+from cycle_am.estimate import Estimate, undefined
+from cycle_am.metrics.bootstrap import bootstrap
 from cycle_am.metrics.scores import auc
 from cycle_am.progress import steps
 
@@ -215,7 +216,7 @@ class Comparison:
         return min(len(side.patients) for side in sides) >= FEWEST
 
 
-def compare(comparisons: list[Comparison], *, seed: int = 0, **options) -> Figure:
+def compare(comparisons: list[Comparison], *, seed: int = 0, **options) -> Estimate:
     """Mean AUC over comparisons of the same test patients, with its interval over resampled patients.
 
     Undefined where one of them is impossible.
@@ -270,7 +271,7 @@ class Judged:
 
 def realism_figures(
     train: Judged, test: Judged, *, seed: int = 0, progress: bool = False, **options
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """All realism figures by the names of metrics.json.
 
     `train` are the training patients' cases, on which the discriminators learn; `test` other patients', on

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cycle_am.estimate import Estimate
 from cycle_am.losses.ssim import ssim
-from cycle_am.metrics.bootstrap import Figure, mean_figure
+from cycle_am.metrics.bootstrap import mean_figure
 
 
 @torch.no_grad()
@@ -20,6 +21,8 @@ def l1_to(x: Tensor, y: Tensor) -> np.ndarray:
     return (x - y).abs().flatten(1).mean(1).double().numpy()
 
 
-def similarity_figures(per_case: dict[str, np.ndarray], patients: np.ndarray, **options) -> dict[str, Figure]:
+def similarity_figures(
+    per_case: dict[str, np.ndarray], patients: np.ndarray, **options
+) -> dict[str, Estimate]:
     """Mean and interval of each per-case measure."""
     return {name: mean_figure(values, patients, **options) for name, values in per_case.items()}

@@ -12,8 +12,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from cycle_am.estimate import Estimate, plain, undefined
 from cycle_am.metrics import scores
-from cycle_am.metrics.bootstrap import LEVEL, Figure, Statistic, bootstrap, mean_figure, plain, undefined
+from cycle_am.metrics.bootstrap import LEVEL, Statistic, bootstrap, mean_figure
 from cycle_am.metrics.localisation import Regions, locate
 from cycle_am.metrics.sanity import pearson, spearman
 
@@ -29,7 +30,7 @@ class RunFigures:
 
     seed: int
     fold: int
-    metrics: Mapping[str, Figure]
+    metrics: Mapping[str, Estimate]
     path: str = ""
     classifier: str = ""
     doubts: Sequence[str] = ()
@@ -41,7 +42,7 @@ class Spread:
     where a run has none. `sd` over all runs, `sd_seeds` over the seeds of one split (pooled); NaN where there is
     only one."""
 
-    figure: Figure
+    figure: Estimate
     values: np.ndarray
     sd: float
     sd_seeds: float
@@ -86,7 +87,9 @@ def spread(values: np.ndarray, fold: np.ndarray, folds: int | None = None, level
     )
 
 
-def t_interval(units: np.ndarray, overlap: float = 0.0, n: int | None = None, level: float = LEVEL) -> Figure:
+def t_interval(
+    units: np.ndarray, overlap: float = 0.0, n: int | None = None, level: float = LEVEL
+) -> Estimate:
     """Mean of (J,) units with a t interval of J - 1 degrees of freedom and variance (1 / J + overlap) s²; `n` is what
     is reported as such. Without an interval for one unit, undefined for none."""
     count = len(units)
@@ -97,7 +100,7 @@ def t_interval(units: np.ndarray, overlap: float = 0.0, n: int | None = None, le
         return plain(value, n)
     error = np.sqrt((1 / count + overlap) * np.var(units, ddof=1))
     half = float(stats.t.ppf((1 + level) / 2, count - 1) * error)
-    return Figure(value=value, ci_low=value - half, ci_high=value + half, n=n)
+    return Estimate(value=value, ci_low=value - half, ci_high=value + half, n=n)
 
 
 # ---------------------------------------------------------------------------------- every patient tested once
@@ -113,7 +116,7 @@ class Tested:
     fold: np.ndarray
 
 
-def pooled_figures(tested: Tested, score: str, **options) -> dict[str, Figure]:
+def pooled_figures(tested: Tested, score: str, **options) -> dict[str, Estimate]:
     """Out of fold, over patients: AUC of the column `score`, and the mean of every column; seeds are averaged.
 
     `auc` compares all malignant with all benign cases. Those of two folds were scored by two classifiers, whose
@@ -175,7 +178,7 @@ class Split:
     maps: np.ndarray
 
 
-def map_figures(splits: Sequence[Split], **options) -> tuple[dict[str, Figure], np.ndarray]:
+def map_figures(splits: Sequence[Split], **options) -> tuple[dict[str, Estimate], np.ndarray]:
     """Stability and ensembles over the cases of all splits, over patients, by the names of metrics.json; and the
     per-case Spearman correlation (N,) of all splits, for a picture."""
     patient = np.concatenate([split.patient for split in splits])

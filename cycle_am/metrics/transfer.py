@@ -6,14 +6,15 @@ import numpy as np
 from scipy import stats
 from torch import Tensor
 
-from cycle_am.metrics.bootstrap import Figure, mean_figure, plain, undefined
+from cycle_am.estimate import Estimate, plain, undefined
+from cycle_am.metrics.bootstrap import mean_figure
 from cycle_am.metrics.inference import probabilities
 
 #: Sec. 4.1: mean p(malignant) on its 235 test cases, with 95 % CI, and |t| of the pairwise tests.
 PAPER_TRANSFER = {
-    "x": Figure(value=0.470, ci_low=0.418, ci_high=0.522, n=235),
-    "neg": Figure(value=0.289, ci_low=0.250, ci_high=0.330, n=235),
-    "pos": Figure(value=0.820, ci_low=0.788, ci_high=0.848, n=235),
+    "x": Estimate(value=0.470, ci_low=0.418, ci_high=0.522, n=235),
+    "neg": Estimate(value=0.289, ci_low=0.250, ci_high=0.330, n=235),
+    "pos": Estimate(value=0.820, ci_low=0.788, ci_high=0.848, n=235),
 }
 PAPER_T = {"t_pos": 17.9, "t_neg": 14.5}
 
@@ -32,7 +33,7 @@ def transfer(classifier, x: Tensor, x_neg: Tensor, x_pos: Tensor) -> Transfer:
     return Transfer(*(probabilities(classifier, images) for images in (x, x_neg, x_pos)))
 
 
-def paired_t(first: np.ndarray, second: np.ndarray) -> tuple[Figure, Figure]:
+def paired_t(first: np.ndarray, second: np.ndarray) -> tuple[Estimate, Estimate]:
     """Two-sided paired t-test of `first` - `second` with n - 1 degrees of freedom: t and p as figures.
 
     Undefined for fewer than two cases or where all differences are equal.
@@ -44,7 +45,7 @@ def paired_t(first: np.ndarray, second: np.ndarray) -> tuple[Figure, Figure]:
     return plain(test.statistic, n), plain(test.pvalue, n)
 
 
-def transfer_figures(result: Transfer, patients: np.ndarray, **options) -> dict[str, Figure]:
+def transfer_figures(result: Transfer, patients: np.ndarray, **options) -> dict[str, Estimate]:
     """Means on x, G-(x), G+(x) with intervals, and the tests of G+(x) and G-(x) against x, by the names of
     metrics.json."""
     means = {name: mean_figure(getattr(result, name), patients, **options) for name in ("x", "neg", "pos")}

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from cycle_am.errors import UserError
-from cycle_am.runs.results import write_text
+from cycle_am.files import write_text
 
 FORMAT = 1
 STUDY, KEY, LINKS, IMAGES = "public/study.json", "sealed/key.json", "sealed/links.csv", "public/images"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cycle_am.metrics.bootstrap import Figure, plain
+from cycle_am.estimate import Estimate, plain
 from cycle_am.metrics.comparison import Measured, Shared, Subject
 from cycle_am.metrics.cost import break_even
 from cycle_am.metrics.paired import Comparison, compare, is_lower_better, method_ranks
@@ -107,7 +107,7 @@ def _reference(methods: Iterable[str]) -> str:
     return REFERENCE if REFERENCE in names else names[0]
 
 
-def metrics(one: Compared, planted: bool) -> dict[str, Figure]:
+def metrics(one: Compared, planted: bool) -> dict[str, Estimate]:
     """Flat figures `compare/<method>/<metric>`; `randomisation` is that of the whole network. Where the mask is the
     truth of a planted cue, mass and rank also under `planted_mass` and `planted_rank`."""
     found = {f"compare/{c.method}/{c.metric}": c.mean for c in one.comparisons}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cycle_am.estimate import Estimate
 from cycle_am.explainers.control_centre import BLOB_SIGMA_MM
-from cycle_am.metrics.bootstrap import Figure
 from cycle_am.metrics.classifier import classifier_section
 from cycle_am.metrics.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from cycle_am.metrics.transfer import PAPER_T, PAPER_TRANSFER
@@ -57,7 +57,7 @@ def _masks(cases) -> np.ndarray | None:
     return None if drawn is None else drawn[:, 0].numpy() >= CONSENSUS
 
 
-def _headlines(metrics: Mapping[str, Figure]) -> list[Headline]:
+def _headlines(metrics: Mapping[str, Estimate]) -> list[Headline]:
     def value(key: str) -> str:
         return number(metrics[key]["value"]) if key in metrics else "–"
 
@@ -192,11 +192,11 @@ def _transfer_section(label: np.ndarray, result, figures_dir: Path) -> Section:
 PLACES = {"x": "x, as it is", "neg": "G⁻(x)", "pos": "G⁺(x)"}
 
 
-def _transfer_cells(metrics: Mapping[str, Figure], key: str) -> list[str]:
+def _transfer_cells(metrics: Mapping[str, Estimate], key: str) -> list[str]:
     return [with_interval(metrics[f"transfer/{who}/{key}"]) for who in WHO]
 
 
-def _test_row(metrics: Mapping[str, Figure], name: str, key: str) -> list[str]:
+def _test_row(metrics: Mapping[str, Estimate], name: str, key: str) -> list[str]:
     cells = [
         f"{number(metrics[f'transfer/{who}/t_{key}']['value'], 1)}, "
         f"{p_value(metrics[f'transfer/{who}/p_{key}'])}"
@@ -205,7 +205,7 @@ def _test_row(metrics: Mapping[str, Figure], name: str, key: str) -> list[str]:
     return [name, *cells, number(PAPER_T[f"t_{key}"], 1)]
 
 
-def _similarity_section(metrics: Mapping[str, Figure]) -> Section:
+def _similarity_section(metrics: Mapping[str, Estimate]) -> Section:
     rows = [
         (
             "SSIM to x (1: unchanged)",
@@ -241,7 +241,7 @@ def _localisation_section(result, masks, figures_dir: Path) -> Section:
     return Section("Where the explanation lies", text, tables, pictures)
 
 
-def _localisation_table(metrics: Mapping[str, Figure]) -> Table:
+def _localisation_table(metrics: Mapping[str, Estimate]) -> Table:
     def row(name: str, keys: tuple[str, ...]) -> list[str]:
         return [name, *(with_interval(metrics[f"localisation/{key}"]) if key else "" for key in keys)]
 
@@ -274,7 +274,7 @@ def _localisation_table(metrics: Mapping[str, Figure]) -> Table:
     return Table(("Figure", "R", "Central blob", "Area"), rows, note)
 
 
-def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
+def _behaviour_table(metrics: Mapping[str, Estimate]) -> Table:
     pattern = metrics["localisation/fixed_pattern"]
     rows = [
         (
@@ -299,7 +299,7 @@ def _behaviour_table(metrics: Mapping[str, Figure]) -> Table:
     return Table(("Figure", "This run"), rows, note)
 
 
-def _controls_picture(metrics: Mapping[str, Figure], figures_dir: Path) -> Picture:
+def _controls_picture(metrics: Mapping[str, Estimate], figures_dir: Path) -> Picture:
     pairs = {
         "peak in outline": ("peak_in_mask", "centre_prior_peak"),
         "peak in outline, moved": ("peak_in_mask_shifted", "centre_prior_peak_shifted"),
@@ -352,7 +352,7 @@ QUESTIONS = {
 }
 
 
-def _realism_section(metrics: Mapping[str, Figure], figures_dir: Path) -> Section | None:
+def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path) -> Section | None:
     if "realism/auc_planted" not in metrics:
         return None
     found = {name: metrics[f"realism/{key}"] for key, name in QUESTIONS.items()}
@@ -382,7 +382,7 @@ def _realism_section(metrics: Mapping[str, Figure], figures_dir: Path) -> Sectio
     return Section("Realism", text, (table,), (Picture(path, caption),))
 
 
-def _verdict(metrics: Mapping[str, Figure]) -> str:
+def _verdict(metrics: Mapping[str, Estimate]) -> str:
     real, planted = metrics["realism/auc_real"], metrics["realism/auc_planted"]
     sound = real["ci_low"] <= 0.5 <= real["ci_high"] or abs(real["value"] - 0.5) <= 0.1
     if not np.isfinite(planted["value"]):

@@ -22,8 +22,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cycle_am.files import write_text
 from cycle_am.runs.index import Run
-from cycle_am.runs.results import write_text
 
 HERE = Path(__file__).parent
 POINTS = 300  # of a curve, at most

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patheffects import withStroke
 
-from cycle_am.metrics.bootstrap import Figure
+from cycle_am.estimate import Estimate
 from cycle_am.metrics.inference import Outputs
 from cycle_am.metrics.transfer import Transfer
 from cycle_am.reports.colours import ACCENT, BENIGN, DIVERGING, MALIGNANT, PLAIN, RELEVANCE_SCALE, WHOLE_HU
@@ -197,7 +197,7 @@ def roc_points(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def intervals(
-    path: Path, groups: Mapping[str, Mapping[str, Figure]], label: str, marks: Sequence[float] = ()
+    path: Path, groups: Mapping[str, Mapping[str, Estimate]], label: str, marks: Sequence[float] = ()
 ) -> Path:
     """Figures with their intervals as dots and lines: {name of a line: {name of a series: figure}}, one
     colour per series."""
@@ -227,7 +227,7 @@ def intervals(
     return _save(canvas, path)
 
 
-def _interval_line(axis, place: float, figure: Figure, colour: str) -> None:
+def _interval_line(axis, place: float, figure: Estimate, colour: str) -> None:
     if not np.isfinite(figure["value"]):
         axis.text(0.0, place, "not available", fontsize=8, color=PLAIN, va="center")
         return

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cycle_am.metrics.bootstrap import Figure
-from cycle_am.runs.results import write_text
+from cycle_am.estimate import Estimate
+from cycle_am.files import write_text
 
 MISSING = "–"
 
@@ -76,7 +76,7 @@ def number(value: float, digits: int = 3) -> str:
     return decimals(value, digits).replace("-", "−") if math.isfinite(value) else MISSING
 
 
-def with_interval(figure: Figure, digits: int = 3) -> str:
+def with_interval(figure: Estimate, digits: int = 3) -> str:
     """`.842 [.790, .881]`, without brackets where there is no interval."""
     if not math.isfinite(figure["ci_low"]):
         return number(figure["value"], digits)
@@ -84,7 +84,7 @@ def with_interval(figure: Figure, digits: int = 3) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def p_value(figure: Figure) -> str:
+def p_value(figure: Estimate) -> str:
     """A p-value for people."""
     if not math.isfinite(figure["value"]):
         return MISSING

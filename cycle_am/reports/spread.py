@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cycle_am.metrics.bootstrap import Figure
+from cycle_am.estimate import Estimate
 from cycle_am.metrics.localisation import DILATION_MM
 from cycle_am.metrics.spread import (
     TOP,
@@ -101,7 +101,7 @@ class Aggregated:
     tested: Tested | None
     splits: Sequence[Split]
     alike: np.ndarray
-    metrics: Mapping[str, Figure]
+    metrics: Mapping[str, Estimate]
 
 
 def aggregated(
@@ -175,7 +175,7 @@ def _headlines(one: Aggregated) -> list[Headline]:
     ]
 
 
-def _against(figure: Figure, over: str) -> str:
+def _against(figure: Estimate, over: str) -> str:
     if not np.isfinite(figure["ci_low"]):
         return f"one value, no interval over {over}"
     return f"[{number(figure['ci_low'])}, {number(figure['ci_high'])}] over {over}"
@@ -357,7 +357,7 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     return Section("Several generators as one", text, tables, (Picture(path, caption),))
 
 
-def _doubt_table(doubts: Mapping[str, Figure]) -> Table:
+def _doubt_table(doubts: Mapping[str, Estimate]) -> Table:
     note = (
         f"Of the {100 * TOP:.0f} % of pixels that a seed marks most, those outside the outline + {DILATION_MM:g} mm "
         "are wrong. AUC of wrong against right pixels: .5 tells nothing, 1 points out every wrong pixel. The "

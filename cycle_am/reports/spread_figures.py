@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.lines import Line2D
 
-from cycle_am.metrics.bootstrap import Figure
+from cycle_am.estimate import Estimate
 from cycle_am.metrics.spread import RunFigures, Split, Spread, ensemble
 from cycle_am.reports.draw import (
     ACCENT,
@@ -65,7 +65,7 @@ def _legend(seeds: Sequence[int], folds: Sequence[int]) -> list[Line2D]:
     return of_seeds + (of_folds if len(folds) > 1 else [])
 
 
-def map_correlations(path: Path, per_case: np.ndarray, mean: Figure, control: Figure) -> Path:
+def map_correlations(path: Path, per_case: np.ndarray, mean: Estimate, control: Estimate) -> Path:
     """How alike a case's maps are over seeds: every case (N,) in a histogram, its mean, and the control's mean."""
     canvas, axis = _canvas(WIDTH, 2.9)
     axis.hist(per_case[np.isfinite(per_case)], bins=np.linspace(-1, 1, 81), color=BENIGN)

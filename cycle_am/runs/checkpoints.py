@@ -9,25 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written to a temporary file first and read with `weights_only=True`."""
-
-    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path`; an interrupted write leaves the earlier file as it was."""
-        save(checkpoint, path)
-
-    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", **_: Any) -> dict:
-        """Read a checkpoint of tensors and plain values. Raises UserError as `read_checkpoint` does."""
-        return read_checkpoint(path, map_location)
 
 
 def save(content: dict, path: str | Path) -> None:

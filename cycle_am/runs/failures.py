@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
 
 from cycle_am.files import write_atomically
 from cycle_am.runs.run import MULTIRUN
@@ -38,36 +33,7 @@ def forget(folder: Path) -> None:
 def failed(sweep_dir: str | Path) -> dict[str, str]:
     """Folder name of every failed job in a sweep's folder -> its error in one line."""
     jobs = [file.parent for file in Path(sweep_dir).glob(f"*/{FAILED}")]
-    return {job.name: _error(job) for job in sorted(jobs, key=_number)}
-
-
-class Summary(Callback):
-    """Hydra's callback that ends a multirun: lists the jobs that failed and sets exit status 1 for them.
-
-    It also refuses a `hydra.sweep.dir` that holds another sweep, whose finished jobs would be taken for this one's.
-    """
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Compare with the sweep that the folder holds already; remember its old failures."""
-        folder = Path(config.hydra.sweep.dir)
-        file = folder / "multirun.yaml"
-        if file.is_file() and _asked(OmegaConf.load(file)) != _asked(config):
-            sys.exit(
-                f"error: hydra.sweep.dir={folder} holds another sweep, see {file}; give its command again, "
-                "or another folder"
-            )
-        self.known = _stamps(folder)
-        if folder.parent.name == MULTIRUN:
-            # trainer=ddp starts this command once more for each further process, by when the clock has moved on.
-            sys.argv.append(f"hydra.sweep.dir='{PATTERN}/{folder.name}'")
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print what failed in this run of the sweep. Hydra warns of an exception only, so this exits itself."""
-        folder = Path(config.hydra.sweep.dir)
-        new = [job for job, stamp in _stamps(folder).items() if self.known.get(job) != stamp]
-        lines = [f"  {job}: {_error(job)}" for job in sorted(new, key=_number)]
-        if lines:
-            sys.exit("\n".join([f"{len(lines)} jobs failed:", *lines, again(folder)]))
+    return {job.name: error_of(job) for job in sorted(jobs, key=number)}
 
 
 def again(sweep_dir: Path) -> str:
@@ -84,21 +50,17 @@ def folders(sweep_dir: Path) -> list[Path]:
     return sorted(one for one in found if any(path.is_dir() for path in one.iterdir()))
 
 
-def _asked(config: DictConfig) -> tuple[Any, Any]:
-    """What decides which job has which number: the overrides and the sweeper's own parameters."""
-    container = OmegaConf.to_container(config.hydra, resolve=False)
-    return container["overrides"]["task"], container["sweeper"].get("params")
-
-
-def _stamps(folder: Path) -> dict[Path, int]:
+def stamps(folder: Path) -> dict[Path, int]:
     """Every failed job of a sweep -> when its failure was recorded."""
     files = [file for one in folders(folder) for file in one.glob(f"*/{FAILED}")]
     return {file.parent: file.stat().st_mtime_ns for file in files}
 
 
-def _error(job: Path) -> str:
+def error_of(job: Path) -> str:
+    """What ended a failed job, in one line."""
     return json.loads((job / FAILED).read_text())["error"]
 
 
-def _number(job: Path) -> tuple[int, str]:
+def number(job: Path) -> tuple[int, str]:
+    """Sorts jobs by their numbers."""
     return len(job.name), job.name

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cycle_am.app.config import expand_home
+from cycle_am.runs.recorded import expand_home
 from cycle_am.errors import UserError
 from cycle_am.files import copy_atomically, write_atomically
 from cycle_am.identity import loose_key
 from cycle_am.processes import is_first_process
-from cycle_am.runs.renamed import update_targets
+from cycle_am.runs.recorded import update_targets
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

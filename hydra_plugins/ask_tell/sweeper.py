@@ -65,8 +65,9 @@ class AskTellSweeper(Sweeper):
             sys.exit(f"error: {error}")
 
     def _run(self, arguments: list[str]) -> None:
-        from cycle_am.sweeps import report, space
+        from cycle_am.sweeps import report
         from cycle_am.sweeps import study as studies
+        from hydra_plugins.ask_tell import space
 
         self._check_processes()
         folder = Path(self.config.hydra.sweep.dir)

@@ -16,13 +16,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from cycle_am.app.tasks.train import build_data, prepare, say
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.metrics.localisation import regions
 from cycle_am.metrics.spread import RunFigures, Split, Tested, ensemble
 from cycle_am.reports import spread as page
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.page import MISSING, write_report
 from cycle_am.runs import run as runs
-from cycle_am.runs.results import read_metrics, write_maps, write_metrics, write_text
+from cycle_am.runs.results import read_metrics, write_maps, write_metrics
 
 Evaluate = Callable[[DictConfig], Path]
 #: What must be equal between runs; of the data all but the fold.

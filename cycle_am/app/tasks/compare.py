@@ -18,6 +18,7 @@ from cycle_am.data.cases import Cases, settings_digest
 from cycle_am.data.splits import stratified_subset
 from cycle_am.errors import UserError
 from cycle_am.explainers.build import available
+from cycle_am.files import write_npz, write_text
 from cycle_am.metrics.comparison import (
     LAST,
     WHOLE,
@@ -33,7 +34,7 @@ from cycle_am.reports import comparison as page
 from cycle_am.reports.page import write_report
 from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import load_module
-from cycle_am.runs.results import write_cases, write_maps, write_metrics, write_npz, write_text
+from cycle_am.runs.results import write_cases, write_maps, write_metrics
 
 BACKGROUND = 128  # training images, for baselines and for the statistics of random networks
 

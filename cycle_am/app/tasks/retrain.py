@@ -22,7 +22,7 @@ from cycle_am.metrics.comparison import LABELS, LAST, SEED, Variant
 from cycle_am.metrics.sanity import layer_order, randomised
 from cycle_am.model.custom import Custom
 from cycle_am.runs.checkpoints import load_module, read_checkpoint, save
-from cycle_am.runs.renamed import update_targets
+from cycle_am.runs.recorded import update_targets
 from cycle_am.runs.run import CONFIG
 
 OTHER_SEED = 1000  # added to the run's own

@@ -24,6 +24,7 @@ from cycle_am.app import resuming
 from cycle_am.app.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from cycle_am.app.callbacks.progress import progress
 from cycle_am.app.callbacks.time_limit import TimeLimit
+from cycle_am.app.checkpoint_io import AtomicCheckpointIO
 from cycle_am.app.classifiers import Classifiers, find_classifiers
 from cycle_am.app.config import check_config
 from cycle_am.app.tracking import lineage
@@ -33,7 +34,7 @@ from cycle_am.files import copy_atomically
 from cycle_am.model.custom import Custom
 from cycle_am.runs import provenance
 from cycle_am.runs import run as runs
-from cycle_am.runs.checkpoints import AtomicCheckpointIO, load_weights
+from cycle_am.runs.checkpoints import load_weights
 
 say = rank_zero_only(partial(print, flush=True))
 # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those

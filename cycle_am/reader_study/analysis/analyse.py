@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from cycle_am.files import write_text
 from cycle_am.reader_study.analysis import words
 from cycle_am.reader_study.analysis.analysis import Analysis, analysis, frames
 from cycle_am.reader_study.analysis.ratings import Ratings, from_csv, from_study
@@ -14,7 +15,6 @@ from cycle_am.reader_study.analysis.report import report
 from cycle_am.reader_study.analysis.unsealing import open_key
 from cycle_am.reader_study.files import ANSWERS, KEY, read_answers, read_study
 from cycle_am.reports.page import write_report
-from cycle_am.runs.results import write_text
 
 
 def analyse(cfg: DictConfig) -> Path:

@@ -23,7 +23,7 @@ FEW_READERS, FEW_CASES = 2, 12
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Difference:
     """Mean difference of two methods in each study (S,), its estimated variance (S,) and degrees of freedom."""
 
     mean: np.ndarray
@@ -42,22 +42,22 @@ class Estimate:
         return 2 * stats.t.sf(np.abs(self.t), self.freedom)
 
 
-UNKNOWN = Estimate(*np.full((3, 1), np.nan))
+UNKNOWN = Difference(*np.full((3, 1), np.nan))
 
 
-def over_readers(difference: np.ndarray) -> Estimate:
+def over_readers(difference: np.ndarray) -> Difference:
     """Paired t over the readers' means, of differences (S, R, C)."""
     means = difference.mean(2)
     readers = means.shape[1]
-    return Estimate(means.mean(1), means.var(1, ddof=1) / readers, readers - 1)
+    return Difference(means.mean(1), means.var(1, ddof=1) / readers, readers - 1)
 
 
-def over_both(difference: np.ndarray) -> Estimate:
+def over_both(difference: np.ndarray) -> Difference:
     """Readers and lesions both random, of complete differences (S, R, C)."""
     return _estimate(difference.mean((1, 2)), *_parts(difference), difference.shape[1])
 
 
-def over_both_with_gaps(difference: np.ndarray) -> Estimate:
+def over_both_with_gaps(difference: np.ndarray) -> Difference:
     """The same of one study's differences (R, C), NaN where an answer is missing: the mean of the readers' means over
     the lesions that each has; without gaps, exactly :func:`over_both`. NaN where the variances cannot be told apart."""
     known = np.isfinite(difference)
@@ -68,7 +68,7 @@ def over_both_with_gaps(difference: np.ndarray) -> Estimate:
     return _estimate(mean, *_parts_with_gaps(difference), len(difference))
 
 
-def between_groups(first: np.ndarray, second: np.ndarray) -> Estimate:
+def between_groups(first: np.ndarray, second: np.ndarray) -> Difference:
     """The same readers' ratings of two groups of other lesions, (R, C1) and (R, C2), NaN missing: first less second,
     readers and the lesions of each group random."""
     rated = np.isfinite(first).any(1) & np.isfinite(second).any(1)
@@ -113,11 +113,11 @@ def _parts_with_gaps(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([max(by_reader, 0.0)]), np.array([max(by_case, 0.0)])
 
 
-def _estimate(mean: np.ndarray, by_reader: np.ndarray, by_case: np.ndarray, readers: int) -> Estimate:
+def _estimate(mean: np.ndarray, by_reader: np.ndarray, by_case: np.ndarray, readers: int) -> Difference:
     """With the degrees of freedom of Hillis (2007)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = (readers - 1) * ((by_reader + by_case) / by_reader) ** 2
-    return Estimate(mean, by_reader + by_case, np.where(by_reader == 0, np.inf, freedom))
+    return Difference(mean, by_reader + by_case, np.where(by_reader == 0, np.inf, freedom))
 
 
 def _dummies(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

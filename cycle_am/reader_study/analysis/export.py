@@ -11,11 +11,11 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.reader_study.analysis.unsealing import close
 from cycle_am.reader_study.files import ANSWER_COLUMNS, ANSWERS, Study, read_study, write_answers
 from cycle_am.reader_study.web.serve import open_database
 from cycle_am.reader_study.web.sheet import Sheet
-from cycle_am.runs.results import write_text
 
 HISTORY = "export/history.csv"
 HISTORY_COLUMNS = [

@@ -22,7 +22,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from cycle_am.metrics.bootstrap import LEVEL
 from cycle_am.metrics.paired import holm
-from cycle_am.reader_study.analysis.difference import Estimate, between_groups, over_both_with_gaps
+from cycle_am.reader_study.analysis.difference import Difference, between_groups, over_both_with_gaps
 from cycle_am.reader_study.analysis.tables import reader_means
 
 NAN = float("nan")
@@ -121,7 +121,7 @@ def groups_random(first: np.ndarray, second: np.ndarray) -> Both:
     return _both(between_groups(first, second), int(np.isfinite(first).sum() + np.isfinite(second).sum()))
 
 
-def _both(found: Estimate, answers: int) -> Both:
+def _both(found: Difference, answers: int) -> Both:
     mean, variance = float(found.mean[0]), float(found.variance[0])
     if np.isnan(variance):
         return Both(answers)

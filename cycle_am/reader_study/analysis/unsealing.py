@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.reader_study.files import Key, Study, read_key
-from cycle_am.runs.results import write_text
 
 CLOSED, LOG = "closed.json", "unsealed.csv"
 COLUMNS = ["at", "study_id", "state", "answers", "asked", "answers_sha256"]

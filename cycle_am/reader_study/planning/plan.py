@@ -7,11 +7,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.reader_study import paper
 from cycle_am.reader_study.planning.planning import calculate
 from cycle_am.reader_study.planning.report import power_curves, report, sentences
 from cycle_am.reports.page import write_report
-from cycle_am.runs.results import write_text
 
 
 def plan(cfg: DictConfig) -> Path:

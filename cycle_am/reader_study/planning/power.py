@@ -12,16 +12,16 @@ from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import proportion_confint
 
-from cycle_am.metrics.bootstrap import Figure
+from cycle_am.estimate import Estimate
 from cycle_am.metrics.paired import holm
 from cycle_am.progress import Progress
-from cycle_am.reader_study.analysis.difference import Estimate, over_both, over_readers
+from cycle_am.reader_study.analysis.difference import Difference, over_both, over_readers
 from cycle_am.reader_study.planning.readers import Model, Panel, balanced, ratings
 
 CHUNK = 100
 
 
-TESTS: Mapping[str, Callable[[np.ndarray], Estimate]] = {"readers": over_readers, "both": over_both}
+TESTS: Mapping[str, Callable[[np.ndarray], Difference]] = {"readers": over_readers, "both": over_both}
 
 
 def simulated(model: Model, readers: int, cases: int, studies: int, seed: int) -> Iterator[np.ndarray]:
@@ -61,7 +61,7 @@ def power_table(
     """
     first, others = model.methods.index(reference), [model.methods.index(rival) for rival in rivals]
     designs = [(test, c, r) for test in TESTS for c in cases for r in readers]
-    estimates: dict[tuple, list[list[Estimate]]] = {design: [] for design in designs}
+    estimates: dict[tuple, list[list[Difference]]] = {design: [] for design in designs}
     for part in simulated(model, max(readers), max(cases), studies, seed):
         differences = [part[..., first, 0] - part[..., other, 0] for other in others]
         for test, c, r in designs:
@@ -87,10 +87,10 @@ def power_table(
     return pd.DataFrame(rows)
 
 
-def share(found: int, studies: int) -> Figure:
+def share(found: int, studies: int) -> Estimate:
     """A share of simulated studies with its 95 % Wilson interval."""
     low, high = proportion_confint(found, studies, alpha=0.05, method="wilson")
-    return Figure(value=found / studies, ci_low=float(low), ci_high=float(high), n=studies)
+    return Estimate(value=found / studies, ci_low=float(low), ci_high=float(high), n=studies)
 
 
 def detectable(variance: float, freedom: float, alpha: float = 0.05, wanted: float = 0.8) -> float:
@@ -188,7 +188,7 @@ def _friedman(blocks: np.ndarray) -> np.ndarray:
     return stats.friedmanchisquare(*np.moveaxis(blocks, 2, 0), axis=1).pvalue
 
 
-def _all_found(estimates: Sequence[Estimate], alpha: float) -> np.ndarray:
+def _all_found(estimates: Sequence[Difference], alpha: float) -> np.ndarray:
     """(S,) whether every difference is found, in the right direction."""
     p = np.apply_along_axis(holm, -1, np.stack([one.p for one in estimates], -1))
     better = np.stack([one.t > 0 for one in estimates], -1)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.ticker import PercentFormatter
 
-from cycle_am.metrics.bootstrap import Figure
+from cycle_am.estimate import Estimate
 from cycle_am.reader_study import paper
 from cycle_am.reader_study.planning.planning import Plan, percent
 from cycle_am.reader_study.planning.power import fewest_readers
@@ -225,5 +225,5 @@ def _null_table(plan: Plan) -> Table:
     return Table(["test", *(f"alike: {name}" for name in alike)], lines, note)
 
 
-def _percentages(row: pd.Series) -> Figure:
-    return Figure(value=100 * row["rate"], ci_low=100 * row["low"], ci_high=100 * row["high"], n=0)
+def _percentages(row: pd.Series) -> Estimate:
+    return Estimate(value=100 * row["rate"], ci_low=100 * row["low"], ci_high=100 * row["high"], n=0)

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.reader_study.files import LINKS
-from cycle_am.runs.results import write_text
 
 ACCESS = "access.json"
 COORDINATOR = "coordinator"

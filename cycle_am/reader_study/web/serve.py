@@ -18,11 +18,11 @@ from omegaconf import DictConfig
 
 from cycle_am import settings as conf
 from cycle_am.errors import UserError
+from cycle_am.files import write_text
 from cycle_am.reader_study.files import IMAGES, STUDY, Study, read_study
 from cycle_am.reader_study.web.links import ACCESS, hashed, prefix
 from cycle_am.reader_study.web.server import build_app
 from cycle_am.reader_study.web.store import COORDINATOR, Store, open_store, sqlite_url
-from cycle_am.runs.results import write_text
 
 TEXTS = conf.folder("study", "texts", "en.yaml")  # has every text
 HASH = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from cycle_am.app.config import check_config, fits
+from cycle_am.app.config import check_config
+from cycle_am.arguments import fits
 from cycle_am.errors import UserError
 
 

@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from cycle_am.metrics.bootstrap import (
-    bootstrap,
-    difference,
-    interval,
-    mean,
-    mean_figure,
-    patient_weights,
-    undefined,
-)
+from cycle_am.estimate import undefined
+from cycle_am.metrics.bootstrap import bootstrap, difference, interval, mean, mean_figure, patient_weights
 
 
 def test_interval_of_a_mean_is_the_normal_one():

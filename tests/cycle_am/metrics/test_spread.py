@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from cycle_am.app.tasks.aggregate import Member, doubts_of
+from cycle_am.estimate import plain
 from cycle_am.metrics import scores
 from cycle_am.metrics import spread as agg
-from cycle_am.metrics.bootstrap import plain
 from cycle_am.metrics.localisation import Regions
 from cycle_am.reports import spread as page
 from cycle_am.runs.results import write_cases

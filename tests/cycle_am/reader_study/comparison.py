@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cycle_am.runs.results import write_maps, write_npz
+from cycle_am.files import write_npz
+from cycle_am.runs.results import write_maps
 
 METHODS = ("cycle_am", "deep_shap", "deep_taylor", "lrp")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from cycle_am.metrics.bootstrap import Figure, undefined
+from cycle_am.estimate import Estimate, undefined
 from cycle_am.reports import draw as figures
 
 
@@ -27,7 +27,7 @@ def test_overlay_is_grey_where_nothing_is_relevant_and_coloured_by_sign():
 
 
 def test_an_undefined_figure_is_drawn_as_not_available(tmp_path):
-    groups = {"a": {"R": Figure(value=0.5, ci_low=0.4, ci_high=0.6, n=9)}, "b": {"R": undefined()}}
+    groups = {"a": {"R": Estimate(value=0.5, ci_low=0.4, ci_high=0.6, n=9)}, "b": {"R": undefined()}}
     path = figures.intervals(tmp_path / "deep" / "picture.png", groups, "share", marks=(0.5,))
     with Image.open(path) as picture:
         assert picture.width == round(figures.WIDTH * figures.DPI)

@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from cycle_am.metrics.bootstrap import Figure, plain, undefined
+from cycle_am.estimate import Estimate, plain, undefined
 from cycle_am.reports.page import (
     Headline,
     Picture,
@@ -21,7 +21,7 @@ from cycle_am.reports.page import (
 
 
 def test_numbers_for_people():
-    assert with_interval(Figure(value=-0.5, ci_low=-1.0, ci_high=0.25, n=1)) == "−0.500 [−1.000, 0.250]"
+    assert with_interval(Estimate(value=-0.5, ci_low=-1.0, ci_high=0.25, n=1)) == "−0.500 [−1.000, 0.250]"
     assert with_interval(undefined()) == number(float("nan")) == "–"
     assert with_interval(plain(17.94, 3), 1) == "17.9"
     assert [p_value(plain(p, 3)) for p in (1e-9, 0.01234, float("nan"))] == ["< 0.00001", "0.01234", "–"]
@@ -31,7 +31,9 @@ def test_numbers_for_people():
 def test_what_rounds_to_nothing_has_no_sign(nothing):
     assert number(nothing) == "0.000"
     assert number(nothing, 0) == "0"
-    assert with_interval(Figure(value=nothing, ci_low=-0.002, ci_high=nothing, n=1), 2) == "0.00 [0.00, 0.00]"
+    assert (
+        with_interval(Estimate(value=nothing, ci_low=-0.002, ci_high=nothing, n=1), 2) == "0.00 [0.00, 0.00]"
+    )
     assert number(-0.0006) == "−0.001"
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from cycle_am.runs.checkpoints import AtomicCheckpointIO, load_module, load_weights, read_checkpoint
+from cycle_am.app.checkpoint_io import AtomicCheckpointIO
+from cycle_am.runs.checkpoints import load_module, load_weights, read_checkpoint
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 

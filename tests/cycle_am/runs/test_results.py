@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cycle_am.metrics.bootstrap import Figure, undefined
+from cycle_am.estimate import Estimate, undefined
 from cycle_am.runs.results import prefixed, read_metrics, write_cases, write_maps, write_metrics
 
 
 def test_metrics_are_valid_json_and_come_back(tmp_path):
-    metrics = {"a/b": Figure(value=0.5, ci_low=0.4, ci_high=0.6, n=3), "a/c": undefined()}
+    metrics = {"a/b": Estimate(value=0.5, ci_low=0.4, ci_high=0.6, n=3), "a/c": undefined()}
     path = write_metrics(tmp_path / "deep" / "metrics.json", metrics)
     content = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert content["a/b"] == {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3}

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cycle_am.errors import UserError
-from cycle_am.sweeps.space import split
+from hydra_plugins.ask_tell.space import split
 
 
 def parsed(*overrides: str):

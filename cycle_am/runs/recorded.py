@@ -1,6 +1,8 @@
-"""Settings that were written for an earlier layout of the packages: in run folders, and in files of the user's own."""
+"""Settings as they were written down, in run folders and in files of the user's own, made ready for use here."""
 
 from __future__ import annotations
+
+import os
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -16,8 +18,21 @@ PREFIXES = {
 }
 
 
+def expand_home(node: DictConfig | ListConfig) -> None:
+    """Replace a leading `~/` of every text, in place: no shell does so within a quoted value or a file."""
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_config(value := node[key]):
+            expand_home(value)
+        elif isinstance(value, str) and value.startswith(("~/", "~\\")):
+            node[key] = os.path.expanduser(value)
+
+
 def update_targets(node: DictConfig | ListConfig) -> DictConfig | ListConfig:
-    """Let every `_target_` of a configuration, however deep, name what it meant; returns the configuration."""
+    """Let every `_target_`, however deep, of a configuration written for an earlier layout of the packages name what it
+    meant; returns the configuration.
+    """
     keys = node.keys() if OmegaConf.is_dict(node) else range(len(node))
     for key in list(keys):
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):

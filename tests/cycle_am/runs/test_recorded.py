@@ -5,7 +5,7 @@ import importlib
 import pytest
 from omegaconf import OmegaConf
 
-from cycle_am.runs.renamed import PREFIXES, renamed, update_targets
+from cycle_am.runs.recorded import PREFIXES, renamed, update_targets
 
 FORMER = [
     "callbacks.checkpoint.BestCheckpoint",
