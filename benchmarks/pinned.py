@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from cycle_am.console import tolerate_streams
+
 SHORT = ["data.limit=64", "trainer=cpu", "trainer.max_epochs=2", "trainer.precision=32-true", "seed=3"]
 FEW = ["trainer.limit_train_batches=3", "trainer.min_epochs=1", "callbacks.early_stopping=null"]
 QUICK = ["data.limit=64", "trainer=cpu", "evaluation.resamples=200"]
@@ -114,4 +116,5 @@ def _environment() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    tolerate_streams()
     main()

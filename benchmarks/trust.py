@@ -21,12 +21,12 @@ import cycle_am
 from benchmarks.wrong_inputs import Wrong, of_phantom, of_real, real_windows
 from cycle_am.console import tolerate_streams
 from cycle_am.data.cases import Cases
+from cycle_am.data.phantom.cohort import cohort, render_cases
 from cycle_am.errors import UserError
 from cycle_am.metrics.bootstrap import mean_figure
 from cycle_am.metrics.localisation import mass_inside, peak_inside, regions
 from cycle_am.model.explanation import Explanation
 from cycle_am.model.trust import DOUBTFUL, REFUSED, USABLE, flips
-from datamodules.phantom import cohort, render_cases
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -16,10 +16,10 @@ from torch.nn.functional import interpolate
 from cycle_am.contract import HU_MAX, HU_MIN, IMAGE_SIZE, scale_hu
 from cycle_am.data.images import cut, read_image
 from cycle_am.data.lidc.lesions import Lesion
+from cycle_am.data.phantom.cohort import finding, render_cases, scene_window
 from cycle_am.data.phantom.scene import draw_scene
 from cycle_am.data.series import only
 from datamodules.manifest import read_rows
-from datamodules.phantom import finding, render_cases, scene_window
 
 NAMED = {"lung": (-1350.0, 150.0), "soft tissue": (-160.0, 240.0), "wide": (-1024.0, 3071.0)}  # HU
 LUNG = (-950.0, -700.0)  # HU of lung without anything in it

@@ -17,7 +17,7 @@ from cycle_am.threads import wait_asleep
 wait_asleep()  # has no effect once torch is there
 
 _HOMES = {
-    "load": "cycle_am.model.loading",
+    "load": "cycle_am.app.loading",
     "models": "cycle_am.model.loading",
     "Model": "cycle_am.model.model",
     "fit": "cycle_am.app.tasks.fit",

@@ -1,5 +1,6 @@
 """A number with its interval: what every measure, table and report speaks of."""
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 
@@ -20,3 +21,8 @@ def undefined(n: int = 0) -> Estimate:
 def plain(value: float, n: int) -> Estimate:
     """An estimate without an interval, such as a test statistic."""
     return Estimate(value=float(value), ci_low=float("nan"), ci_high=float("nan"), n=n)
+
+
+def prefixed(prefix: str, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Put a section's name before each of its keys."""
+    return {f"{prefix}/{name}": estimate for name, estimate in estimates.items()}

@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:
@@ -45,6 +46,8 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    import numpy as np  # --help does without
+
     with path.open("wb") as stream:  # given a path, numpy would change its ending
         np.savez_compressed(stream, **arrays)
 

@@ -26,14 +26,9 @@ from scipy.ndimage import map_coordinates
 from cycle_am.contract import IMAGE_SIZE
 from cycle_am.data.cases import Cases
 from cycle_am.data.lidc.lesions import Lesion
-from cycle_am.data.phantom.render import CENTRAL
-from cycle_am.data.phantom.scene import ABSENT, Finding, Random, Scene, draw_scene, strand, turn
-from cycle_am.errors import UserError
-from cycle_am.progress import steps
-from datamodules.phantom import (
+from cycle_am.data.phantom.cohort import (
     LABELS,
     USUALLY,
-    PhantomDataModule,
     case_id,
     cohort,
     cores,
@@ -41,6 +36,11 @@ from datamodules.phantom import (
     mapped,
     scene_window,
 )
+from cycle_am.data.phantom.render import CENTRAL
+from cycle_am.data.phantom.scene import ABSENT, Finding, Random, Scene, draw_scene, strand, turn
+from cycle_am.errors import UserError
+from cycle_am.progress import steps
+from datamodules.phantom import PhantomDataModule
 
 PLANTED_VERSION = 1  # raise it when cues change: older caches are then rendered anew
 TRUTH_SHARE = 0.25  # of the largest difference between the two renderings: from there on a pixel is truth

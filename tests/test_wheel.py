@@ -108,7 +108,8 @@ def test_the_first_explanation_needs_nothing_but_the_wheel(installed, tmp_path):
 
 @pytest.mark.slow
 def test_configuration_is_found_where_the_wheel_put_it(installed, tmp_path):
-    names = "from cycle_am.explainers.build import available; from cycle_am import settings; print(settings.folder(), *available())"
+    names = "from cycle_am import settings; from cycle_am.explainers import build; "
+    names += "print(settings.folder(), *build.available())"
     folder, *ids = run([str(installed / "python"), "-c", names], tmp_path).split()
     assert Path(folder).is_relative_to(installed.parent)
     assert "deep_shap" in ids

@@ -188,8 +188,8 @@ def _export_options(commands: Any) -> None:
 
 def explain(options: argparse.Namespace) -> int:
     """`cycle-am explain`."""
+    from cycle_am.app import loading
     from cycle_am.app.tasks import explain as batch
-    from cycle_am.model import loading
 
     where = {name: getattr(options, name) for name in WHERE}
     where["spacing"] = options.spacing and (
@@ -277,7 +277,7 @@ def pack(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """`cycle-am export`."""
     onnx = _part("cycle_am.onnx")
-    from cycle_am.model.loading import load
+    from cycle_am.app.loading import load
 
     print(onnx.export(load(options.model), options.onnx))
     return DONE

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from cycle_am.app.loading import load
 from cycle_am.app.tasks.explain import digest
 from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
@@ -54,7 +55,7 @@ def described(source: str) -> tuple[dict[str, Any], str]:
         content = model_file.read(path)
         facts, card, own = content.facts, content.card, model_file.digest(path)
     else:
-        model = loading.load(source)
+        model = load(source)
         facts, card, own = model.facts, model.card, digest(model)
     return {**_plain(facts), "digest": own}, card
 

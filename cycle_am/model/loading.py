@@ -1,4 +1,4 @@
-"""Models by name or path: shipped with the package, packed into a file, or a run's folder."""
+"""Models by name or path: shipped with the package, or packed into a file."""
 
 from __future__ import annotations
 
@@ -27,31 +27,17 @@ def models() -> dict[str, Path]:
 
 
 def load(source: str | Path, classifier: nn.Module | None = None) -> Model:
-    """A shipped name, a model file, or the folder of a CycleAM run.
+    """A shipped name, or a model file; a run's folder too is taken by `cycle_am.load`.
 
     classifier: the user's own network, where the file says that it explains one that it could not hold.
     Raises UserError, one line, where there is no such model or it does not fit.
     """
     path = models().get(str(source), Path(source))
-    if path.is_dir():
-        path = _packed(path, classifier)
     if not path.is_file() and path.suffix != model_file.SUFFIX:
         raise UserError(
             f"there is no model {source}; shipped: {', '.join(models()) or 'none'}; or give a file or a run"
         )
     return assemble(model_file.read(path), model_file.digest(path), classifier)
-
-
-def _packed(run: Path, classifier: nn.Module | None) -> Path:
-    """The model file in a run's folder, made where it is absent or older than what it holds: minutes, once."""
-    file = run / f"model{model_file.SUFFIX}"
-    parts = [part for part in (run / "best.ckpt", run / "evaluation" / "metrics.json") if part.is_file()]
-    newest = max((part.stat().st_mtime_ns for part in parts), default=None)
-    if newest is None or not file.is_file() or file.stat().st_mtime_ns < newest:
-        from cycle_am.app.tasks.pack import of_run
-
-        model_file.write(file, of_run(run, classifier=classifier))
-    return file
 
 
 def assemble(content: model_file.Content, digest: str, classifier: nn.Module | None = None) -> Model:

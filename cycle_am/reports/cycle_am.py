@@ -7,10 +7,10 @@ import numpy as np
 
 from cycle_am.estimate import Estimate
 from cycle_am.explainers.control_centre import BLOB_SIGMA_MM
-from cycle_am.metrics.classifier import classifier_section
 from cycle_am.metrics.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from cycle_am.metrics.transfer import PAPER_T, PAPER_TRANSFER
 from cycle_am.reports import draw
+from cycle_am.reports.classifier import classifier_section
 from cycle_am.reports.colours import SCALE_WORDS
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, p_value, with_interval

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cycle_am.estimate import Estimate
+from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.localisation import DILATION_MM
 from cycle_am.metrics.spread import (
     TOP,
@@ -22,7 +22,6 @@ from cycle_am.metrics.spread import (
 from cycle_am.reports import spread_figures as draw
 from cycle_am.reports.colours import RELEVANCE_SCALE, SCALE_WORDS
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, with_interval
-from cycle_am.runs.results import prefixed
 
 LEAD = (
     "One training is one draw. This page takes several, which differ only in the seed and in which patients were kept "

@@ -12,11 +12,6 @@ from cycle_am.estimate import Estimate
 from cycle_am.files import write_npz, write_text
 
 
-def prefixed(prefix: str, figures: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Put a section's name before each of its keys."""
-    return {f"{prefix}/{name}": figure for name, figure in figures.items()}
-
-
 def write_metrics(path: Path, metrics: Mapping[str, Estimate]) -> Path:
     """metrics.json: `{"value", "ci_low", "ci_high", "n"}` per key; null where a figure or its interval is
     undefined."""

@@ -15,11 +15,11 @@ from benchmarks.wrong_inputs import (
     rewindowed,
     without_lesion,
 )
+from cycle_am.data.phantom.cohort import cohort, render_cases
 from cycle_am.errors import UserError
 from cycle_am.model.explanation import Explanation, Probabilities
 from cycle_am.model.task import Task
 from cycle_am.model.trust import Trust
-from datamodules.phantom import cohort, render_cases
 
 
 @dataclasses.dataclass

@@ -5,11 +5,7 @@ import pytest
 
 from cycle_am.contract import check_batch
 from cycle_am.data.lidc.lesions import lesion_mask
-from cycle_am.data.phantom.render import ct_noise, edge_profile, render_slice, tube_coverage
-from cycle_am.data.phantom.scene import Finding, Scanner, draw_scene, outward, scene_seed, signed_distance
-from cycle_am.errors import UserError
-from datamodules.phantom import (
-    PhantomDataModule,
+from cycle_am.data.phantom.cohort import (
     cohort,
     consensus,
     finding,
@@ -18,6 +14,10 @@ from datamodules.phantom import (
     render_window,
     scene_size,
 )
+from cycle_am.data.phantom.render import ct_noise, edge_profile, render_slice, tube_coverage
+from cycle_am.data.phantom.scene import Finding, Scanner, draw_scene, outward, scene_seed, signed_distance
+from cycle_am.errors import UserError
+from datamodules.phantom import PhantomDataModule
 
 QUIET = {"noise": 0.0, "offset": 0.0}
 
@@ -70,7 +70,7 @@ def test_rendering_is_deterministic_and_depends_on_the_seed(lesions, cases):
 
 
 def test_processes_do_not_change_the_result(lesions, cases, monkeypatch):
-    monkeypatch.setattr("datamodules.phantom.POOL_FROM", 1)
+    monkeypatch.setattr("cycle_am.data.phantom.cohort.POOL_FROM", 1)
     pooled = render_cases(lesions[:4], 45.0, 8, processes=2)
     np.testing.assert_array_equal(pooled.image, cases.image[:4])
 

@@ -7,9 +7,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from cycle_am.contract import check_batch
+from cycle_am.data.phantom.cohort import cohort, render_window
 from cycle_am.data.phantom.scene import ABSENT, Finding, draw_scene
 from cycle_am.errors import UserError
-from datamodules.phantom import cohort, render_window
 from datamodules.planted import (
     CORNER,
     CUES,
@@ -207,7 +207,7 @@ def test_lesions_whose_cue_cannot_be_seen_are_left_out(lesions, monkeypatch):
 
 
 def test_rendering_is_deterministic_and_depends_on_the_seed(lesions, cases, monkeypatch):
-    monkeypatch.setattr("datamodules.phantom.POOL_FROM", 1)
+    monkeypatch.setattr("cycle_am.data.phantom.cohort.POOL_FROM", 1)
     pooled = plant_cases(lesions, "calcification", 45.0, 8, processes=2)
     assert pooled.digest() == cases.digest()
     assert plant_cases(lesions[:4], "calcification", 45.0, 8, seed=1).digest() != cases.digest()

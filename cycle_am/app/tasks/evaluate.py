@@ -21,13 +21,12 @@ from cycle_am.app.classifiers import find_classifiers, load_classifier
 from cycle_am.app.config import check_config
 from cycle_am.app.tasks.aggregate import aggregate_runs
 from cycle_am.app.tasks.compare import compare_explainers
+from cycle_am.app.tasks.evaluation import evaluate_classifier, evaluate_cycle_am
 from cycle_am.app.tasks.train import build_data, prepare, say, warn
 from cycle_am.app.tracking import lineage
 from cycle_am.app.tracking import loggers as log
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
-from cycle_am.metrics.classifier import evaluate_classifier
-from cycle_am.metrics.cycle_am import evaluate_cycle_am
 from cycle_am.metrics.inference import generate
 from cycle_am.reports.dashboard import write_dashboard
 from cycle_am.runs import run as runs

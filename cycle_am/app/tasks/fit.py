@@ -17,6 +17,7 @@ from torch import nn
 
 from cycle_am import settings as conf
 from cycle_am.app.config import check_config, register
+from cycle_am.app.loading import load
 from cycle_am.app.tasks.pack import of_run
 from cycle_am.app.tasks.train import prepare, train_companions, train_cycle_am
 from cycle_am.contract import IMAGE_SIZE
@@ -25,7 +26,6 @@ from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 from cycle_am.model.custom import Custom, wrap
 from cycle_am.model.file import SUFFIX, write
-from cycle_am.model.loading import load
 from cycle_am.model.model import Model
 from cycle_am.runs import run as runs
 from datamodules.base import NoduleDataModule

@@ -24,11 +24,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from cycle_am.console import tolerate_streams
 from cycle_am.data.lidc.annotations import Scan, load_scans
 from cycle_am.data.lidc.lesions import Lesion
+from cycle_am.data.phantom.cohort import cohort, finding, scene_size
 from cycle_am.data.phantom.render import render_slice
 from cycle_am.data.phantom.scene import Scene, draw_scene
 from cycle_am.errors import UserError
 from cycle_am.progress import steps
-from datamodules.phantom import cohort, finding, scene_size
 
 SIZE = 512
 OUTSIDE = -1024.0

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cycle_am.app import cli
+from cycle_am.app import loading as app_loading
 from cycle_am.app.tasks import explain as batch
 from cycle_am.errors import UserError
 from cycle_am.model import loading
@@ -231,13 +232,13 @@ def test_json_is_all_that_a_machine_reads(model, monkeypatch, capsys):
 
 def test_what_loading_a_run_prints_is_not_mixed_with_json(model, monkeypatch, capsys):
     stand_in(monkeypatch, {"a": [window(1)]})
-    load = loading.load
+    load = app_loading.load
 
     def wordy(source):
         print("cases by part")
         return load(source)
 
-    monkeypatch.setattr(loading, "load", wordy)
+    monkeypatch.setattr(app_loading, "load", wordy)
     assert explain(model, "a", "--json") == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["explained"] == 1

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from cycle_am.estimate import Estimate, undefined
-from cycle_am.runs.results import prefixed, read_metrics, write_cases, write_maps, write_metrics
+from cycle_am.estimate import prefixed
+from cycle_am.runs.results import read_metrics, write_cases, write_maps, write_metrics
 
 
 def test_metrics_are_valid_json_and_come_back(tmp_path):

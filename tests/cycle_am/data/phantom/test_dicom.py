@@ -3,6 +3,7 @@ import pydicom
 import pytest
 
 from cycle_am.data.lidc.annotations import load_scans
+from cycle_am.data.phantom.cohort import finding, render_cases, scene_size
 from cycle_am.data.phantom.dicom import (
     ABSENT,
     CUT_SHORT,
@@ -19,7 +20,6 @@ from cycle_am.data.phantom.render import render_slice
 from cycle_am.data.phantom.scene import draw_scene
 from cycle_am.errors import UserError
 from datamodules.lidc import LIDCDataModule
-from datamodules.phantom import finding, render_cases, scene_size
 
 PATIENTS, SEED = 10, 0
 

@@ -8,8 +8,9 @@ import pytest
 from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score
 
+from cycle_am.app.tasks.evaluation import evaluate_classifier
 from cycle_am.errors import UserError
-from cycle_am.metrics.classifier import PAPER_TABLE, evaluate_classifier, size_figures
+from cycle_am.metrics.classifier import PAPER_TABLE, size_figures
 from cycle_am.reports.draw import roc_and_calibration
 from cycle_am.runs.results import read_metrics
 from tests.cycle_am.metrics.fakes import BrightnessClassifier, SwappedClassifier, make_cases

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cycle_am.metrics.cycle_am import evaluate_cycle_am
+from cycle_am.app.tasks.evaluation import evaluate_cycle_am
 from cycle_am.model.custom import Custom
 from cycle_am.reports.colours import SCALE_WORDS
 from cycle_am.reports.cycle_am import balanced_sample

@@ -15,7 +15,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from cycle_am import console
+from cycle_am.app import console
 from tests.helpers import ROOT, environment, run
 
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf/experiment").glob("*.yaml"))
@@ -64,7 +64,7 @@ def test_help_of_the_study_lists_its_actions():
 def test_help_imports_nothing_heavy():
     done = piped("-X", "importtime", "train.py", "--help")
     imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
-    assert "cycle_am.console" in imported
+    assert "cycle_am.app.console" in imported
     assert not imported & {"torch", "pytorch_lightning", "numpy", "pandas"}
 
 
@@ -169,7 +169,7 @@ def test_the_words_of_a_plan_are_printed_whatever_the_stream_bears(tmp_path):
 
 def test_a_task_prints_whatever_the_stream_bears():
     script = (
-        "from omegaconf import OmegaConf; from utils import entry;"
+        "from omegaconf import OmegaConf; from cycle_am.app import entry;"
         "entry.run(lambda cfg: print('\\u2212.5 \\u00b1 \\u03bc'), OmegaConf.create({'paths': {'run_dir': '.'}}))"
     )
     done = piped("-c", script, PYTHONIOENCODING="ascii")
@@ -177,14 +177,15 @@ def test_a_task_prints_whatever_the_stream_bears():
     assert done.stdout.split() == [b"?.5", b"?", b"?"]
 
 
-@pytest.mark.parametrize("name", ["table", "cue_table", "compare_table"])
+@pytest.mark.parametrize("name", ["table", "cue_table", "comparison_table"])
 def test_tables_tell_their_arguments(name, capsys):
-    assert importlib.import_module(f"evaluation.{name}").main(["--help"]) == 0
-    assert f"python -m evaluation.{name} " in capsys.readouterr().out
+    assert importlib.import_module(f"cycle_am.reports.{name}").main(["--help"]) == 0
+    assert f"python -m cycle_am.reports.{name} " in capsys.readouterr().out
 
 
 def test_every_command_bears_any_stream():
-    found = [file for file in (*ROOT.glob("*.py"), *ROOT.glob("[!.]*/*.py")) if file.parent.name != "tests"]
+    rooms = ("cycle_am", "datamodules", "lightning_modules", "benchmarks")
+    found = [*ROOT.glob("*.py"), *(file for room in rooms for file in (ROOT / room).rglob("*.py"))]
     commands = {file: text for file in found if '__name__ == "__main__"' in (text := file.read_text("utf-8"))}
     assert len(commands) >= len(COMMANDS)
     for file, text in commands.items():

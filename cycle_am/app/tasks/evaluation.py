@@ -1,0 +1,103 @@
+"""Evaluations that write what they found into a folder: metrics.json, cases.csv, relevance.npz, figures, report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cycle_am.estimate import Estimate, prefixed
+from cycle_am.metrics.bootstrap import RESAMPLES
+from cycle_am.metrics.classifier import classifier_result
+from cycle_am.metrics.cycle_am import case_columns, judged, measure
+from cycle_am.metrics.inference import probabilities
+from cycle_am.metrics.realism import realism_figures
+from cycle_am.metrics.size import diameters
+from cycle_am.reports.classifier import LEAD, classifier_section, headlines
+from cycle_am.reports.cycle_am import cycle_am_report
+from cycle_am.reports.page import Report, write_report
+from cycle_am.runs.results import write_cases, write_maps, write_metrics
+
+
+def evaluate_classifier(
+    module,
+    cases,
+    out_dir: Path | str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    notes: Mapping[str, str] | None = None,
+) -> dict[str, Estimate]:
+    """Evaluate a classifier and write metrics.json, cases.csv, figures/ and report.html into `out_dir`.
+
+    Args:
+        module: has `probability(image (N, 1, 64, 64)) -> (N,)`.
+        cases: test cases (`cycle_am.data.cases.Cases`).
+        notes: small print of the report, such as the checkpoint's name and the data's fingerprint.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: no case is labelled.
+    """
+    out_dir = Path(out_dir)
+    p = probabilities(module, cases.window()[0])
+    result = classifier_result(p, cases, resamples=resamples, seed=seed)
+    metrics = prefixed("classifier", result.figures)
+    section = classifier_section(result, out_dir / "figures", "Performance on the test set")
+    write_metrics(out_dir / "metrics.json", metrics)
+    columns = {"case_id": cases.case_id, "patient_id": cases.patient_id, "label": cases.label, "p_x": p}
+    write_cases(out_dir / "cases.csv", columns | {"diameter_mm": diameters(cases)[0]})
+    small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
+    report = Report("Classifier: benign or malignant?", LEAD, headlines(result), (section,), small_print)
+    write_report(out_dir / "report.html", report)
+    return metrics
+
+
+def evaluate_cycle_am(
+    gan,
+    classifier,
+    judge,
+    train_cases,
+    cases,
+    out_dir: Path | str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    realism: bool = True,
+    examples: int = 4,
+    notes: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> dict[str, Estimate]:
+    """Evaluate generators and write metrics.json, cases.csv, relevance.npz, figures/ and report.html into
+    `out_dir`.
+
+    Args:
+        gan: has `generate(x) -> (x_neg, x_pos)` by name and `cycle(x) -> (cycle_pos, cycle_neg)` for (N, 1,
+            64, 64) in [0, 1].
+        classifier: the explained one; has `probability(x) -> (N,)`, and `foreign` where nobody knows which patients
+            it was trained on.
+        judge: an independent classifier that the generators never saw.
+        train_cases: training patients' cases, on which the realism test's discriminators learn.
+        cases: test cases (`cycle_am.data.cases.Cases`).
+        realism: False leaves the realism test out (it trains eight small networks, about a minute).
+        examples: benign and malignant cases each in the picture of explanations.
+        notes: small print of the report, such as checkpoints and the data's fingerprint.
+
+    Returns:
+        The content of metrics.json.
+    """
+    out_dir = Path(out_dir)
+    for module in (gan, classifier, judge):
+        getattr(module, "eval", lambda: None)()
+    result = measure(gan, classifier, judge, cases, progress, resamples=resamples, seed=seed)
+    if realism:
+        train = judged(gan, classifier, train_cases, progress="training cases" if progress else "")
+        test = judged(gan, classifier, cases, (result.made.x_neg, result.made.x_pos))
+        found = realism_figures(train, test, seed=seed, resamples=resamples, progress=progress)
+        result.metrics.update(prefixed("realism", found))
+    write_metrics(out_dir / "metrics.json", result.metrics)
+    write_cases(out_dir / "cases.csv", case_columns(cases, result))
+    write_maps(out_dir / "relevance.npz", cases.case_id, cycle_am=result.made.relevance)
+    small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
+    report = cycle_am_report(cases, result, out_dir / "figures", examples, seed, small_print)
+    write_report(out_dir / "report.html", report)
+    return result.metrics
