@@ -55,4 +55,4 @@ def test_every_package_is_in_the_wheel():
     packages = {".".join(file.parent.parts) for file in files if file.parts[0] not in (*own, "runs")}
     tools = PROJECT["tool"]["setuptools"]
     assert packages | {"cycle_am.conf"} == set(tools["packages"])
-    assert {file.stem for file in ROOT.glob("*.py")} == set(tools["py-modules"])
+    assert "py-modules" not in tools  # `train` and `evaluate` are names of others, too

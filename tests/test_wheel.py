@@ -114,6 +114,14 @@ def test_configuration_is_found_where_the_wheel_put_it(installed, tmp_path):
     assert Path(folder).is_relative_to(installed.parent)
     assert "deep_shap" in ids
     settings = run(
-        [str(installed / "python"), "-m", "train", "experiment=cycle_am_small", "--cfg", "job"], tmp_path
+        [
+            str(installed / "python"),
+            "-m",
+            "cycle_am.app.entries.train",
+            "experiment=cycle_am_small",
+            "--cfg",
+            "job",
+        ],
+        tmp_path,
     )
     assert "channels:" in settings

@@ -37,7 +37,7 @@ from cycle_am.reader_study.web.serve import read_access
 from cycle_am.reader_study.web.server import build_app
 from cycle_am.reader_study.web.store import open_store, sqlite_url
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 METHODS = {"cycle_am": "CycleAM", "deep_shap": "DeepSHAP", "deep_taylor": "DeepTaylor", "lrp": "LRP"}
 CRITERIA = ["intuitive_validity", "semantic_meaningfulness", "image_quality"]
 HEADERS = {"X-Reader-Study": "1", "Content-Type": "application/json"}

@@ -37,7 +37,7 @@ def parabola(cfg: DictConfig) -> float:
 
 
 @hydra.main(
-    version_base="1.3", config_path=str(Path(__file__).resolve().parents[2] / "conf"), config_name="train"
+    version_base="1.3", config_path=str(Path(__file__).resolve().parents[3] / "conf"), config_name="train"
 )
 def main(cfg: DictConfig) -> float | None:
     """One job."""

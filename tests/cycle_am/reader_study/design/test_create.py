@@ -22,7 +22,7 @@ from cycle_am.reader_study.design.blind import study_leaks
 from cycle_am.reader_study.design.create import create
 from cycle_am.reader_study.web import links
 from tests.cycle_am.reader_study.comparison import METHODS, write_comparison
-from tests.helpers import composed
+from tests.helpers import ROOT, composed
 
 
 def configured(folder: Path, *overrides: str):
@@ -301,7 +301,7 @@ def test_after_an_error_nothing_is_left(tmp_path, overrides, message):
 
 def test_a_text_that_names_a_method_is_refused(tmp_path):
     write_comparison(tmp_path / "compare")
-    texts = yaml.safe_load((Path(__file__).parents[2] / "conf/study/texts/en.yaml").read_text())
+    texts = yaml.safe_load((ROOT / "conf/study/texts/en.yaml").read_text())
     texts["footer"] = "Pictures: CycleAM and others"
     (tmp_path / "en.yaml").write_text(yaml.safe_dump(texts))
     with pytest.raises(UserError, match="footer names the method 'cycle_am'"):

@@ -1,0 +1,1 @@
+"""The commands that Hydra composes: `python train.py` in a clone, `python -m cycle_am.app.entries.train` anywhere."""
