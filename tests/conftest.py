@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import postgres  # noqa: F401 (a fixture)
+from tests.series import closed_form, write_ct, write_slice  # noqa: F401 (fixtures)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")

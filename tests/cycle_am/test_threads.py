@@ -41,11 +41,11 @@ def test_set_before_torch_is_asked_for(root):
     modules = [
         ".".join(path.relative_to(root).with_suffix("").parts)
         for name in [*names, "benchmarks"]
-        for path in sorted((root / name).glob("*.py"))
+        for path in sorted((root / name.replace(".", "/")).glob("*.py"))
         if path.name not in ("__init__.py", "__main__.py")
     ]
     own = {key: value for key, value in os.environ.items() if key not in CHOICES}
-    wanted = [*settings["py-modules"], *names, *modules]
+    wanted = [*(path.stem for path in root.glob("*.py")), *names, *modules]
     run = [sys.executable, "-c", PROBE, json.dumps(wanted)]
     printed = subprocess.run(run, cwd=root, env=own, capture_output=True, text=True, check=True).stdout
     seen = json.loads(printed.splitlines()[-1])

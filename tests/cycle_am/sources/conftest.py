@@ -12,7 +12,7 @@ import pytest
 
 from cycle_am.model.task import Task
 from cycle_am.sources import Failure, Window, read
-from tests.cycle_am.data.conftest import _write_ct
+from tests.series import _write_ct
 
 SECRETS = ("Secret", "Name", "19991231", "1.2.3")
 STEP = 2.5
