@@ -111,7 +111,7 @@ def renew(file: Path, study: Study, store: Store, reader: str) -> str:
 
 def run(study: Study, store: Store, images: Path, settings: DictConfig) -> None:
     """Serve until Ctrl-C."""
-    logging.getLogger("reader_study").setLevel(logging.INFO)
+    logging.getLogger("cycle_am.reader_study").setLevel(logging.INFO)
     config = uvicorn.Config(
         build_app(study, store, images, settings.closed),
         # Uvicorn's own log of requests would hold the links; the application writes one without.

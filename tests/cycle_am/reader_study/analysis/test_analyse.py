@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from cycle_am.app.config import register
@@ -22,6 +22,7 @@ from cycle_am.reader_study.files import ANSWERS, write_answers, write_key, write
 from tests.cycle_am.reader_study.analysis.test_gaps import lacking as gapped
 from tests.cycle_am.reader_study.analysis.test_ratings import make_study
 from tests.cycle_am.reader_study.trials import METHODS, trial_scores, trial_table
+from tests.helpers import ROOT
 
 NAN = re.compile(r"\bnan\b")
 FIGURES = ("figure7.png", "figure8.png", "figure9.png")
@@ -49,7 +50,7 @@ def small_pictures(monkeypatch):
 
 def config(*overrides):
     register()
-    with initialize(version_base="1.3", config_path="../../conf"):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("study", ["action=analyse", "study.analyse.resamples=100", *overrides])
 
 

@@ -432,7 +432,7 @@ def test_pages_hold_no_program_no_style_and_no_foreign_address(site):
 
 
 def test_the_log_names_neither_links_nor_readers(site, caplog):
-    caplog.set_level(logging.INFO, logger="reader_study")
+    caplog.set_level(logging.INFO, logger="cycle_am.reader_study")
     client = browser(site, "r01")
     client.get("/rate/1")
     client.get("/s/guess")
