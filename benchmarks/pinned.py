@@ -36,7 +36,7 @@ COMMANDS: dict[str, list[str]] = {
     "evaluate_cycle_am": ["evaluate.py", "experiment=cycle_am_small", *QUICK],
     "compare": ["evaluate.py", "experiment=cycle_am_small", *QUICK, *CORE],
 }
-ASIDE = ("seconds", "epoch", "step", "cost/", "time")  # depend on the machine, or count
+ASIDE = ("seconds", "epoch", "step", "ms_per_case", "peak_mb", "time")  # depend on the machine, or count
 
 
 def main() -> None:
