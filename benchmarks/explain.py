@@ -24,8 +24,8 @@ from benchmarks.training import WIDTHS, timed
 from cycle_am import onnx
 from cycle_am.console import tolerate_streams
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 
 BATCH, FEW, BACKGROUND, IMAGES = 64, 2, 50, 10_000
 PEAK = """
@@ -33,7 +33,7 @@ import re, resource, sys
 from pathlib import Path
 import torch
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
+from cycle_am.task import Task
 from cycle_am.networks import ConvNet, UNetGenerator
 made = [UNetGenerator((12, 24, 48, 96), padding_mode="reflect") for _ in range(2)]
 networks = dict(zip(("classifier", "judge", "g_neg", "g_pos"), (ConvNet(), ConvNet(width=40), *made)))

@@ -13,12 +13,14 @@ A batch is a dict with
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 
 from cycle_am.errors import UserError
+
+if TYPE_CHECKING:
+    import torch  # imported where tensors come in: exported models are explained without it
 
 HU_MIN = -1000.0
 HU_MAX = 400.0
@@ -38,8 +40,8 @@ def scale_hu(hu):
 
     Clipped to [-1000, 400], linear.
     """
-    if isinstance(hu, torch.Tensor):
-        return ((hu.to(torch.float32) - HU_MIN) / (HU_MAX - HU_MIN)).clamp(0.0, 1.0)
+    if not isinstance(hu, np.ndarray) and hasattr(hu, "float"):
+        return ((hu.float() - HU_MIN) / (HU_MAX - HU_MIN)).clamp(0.0, 1.0)
     scaled = (np.asarray(hu, dtype=np.float32) - np.float32(HU_MIN)) / np.float32(HU_MAX - HU_MIN)
     return np.clip(scaled, 0.0, 1.0)
 
@@ -61,6 +63,8 @@ def check_batch(batch: dict[str, Any]) -> None:
 
 
 def _check_image(key: str, image: Any, count: int) -> None:
+    import torch
+
     expected = (count, 1, IMAGE_SIZE, IMAGE_SIZE)
     if not isinstance(image, torch.Tensor) or image.dtype != torch.float32:
         kind = getattr(image, "dtype", type(image).__name__)
@@ -77,6 +81,8 @@ def _check_image(key: str, image: Any, count: int) -> None:
 
 
 def _check_label(label: Any, count: int) -> None:
+    import torch
+
     if not isinstance(label, torch.Tensor) or label.dtype != torch.int64 or tuple(label.shape) != (count,):
         raise UserError(f"batch['label'] must be an int64 tensor of shape ({count},); convert it")
     wrong = sorted(set(label.tolist()) - set(LABEL_NAMES))

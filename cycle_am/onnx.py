@@ -20,6 +20,7 @@ import numpy as np
 from cycle_am.errors import UserError
 from cycle_am.model import dial
 from cycle_am.model.explanation import Explanation, Probabilities
+from cycle_am.task import Task
 
 if TYPE_CHECKING:
     from cycle_am.model.model import Model
@@ -55,9 +56,12 @@ class Exported:
     sessions: by the names of the networks. facts: what `model.json` says.
     """
 
+    gradients = False
+
     def __init__(self, sessions: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         self.sessions, self.facts = dict(sessions), dict(facts)
         self.digest = str(facts.get("digest", ""))
+        self.task = Task.of(facts["task"])
 
     def __repr__(self) -> str:
         return f"<cycle_am.onnx.Exported {self.name}>"
@@ -96,18 +100,19 @@ class Exported:
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Hounsfield units of any shape -> float32 in [0, 1], clipped."""
-        low, high = np.float32(self.facts["task"]["low"]), np.float32(self.facts["task"]["high"])
-        return np.clip((np.asarray(values, np.float32) - low) / (high - low), 0, 1)
+        return self.task.scale(values)
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""
         return dial.distance(explanation, self.dial_probabilities)
 
-    def dial_probabilities(self, explanation: Explanation, positions: np.ndarray) -> np.ndarray:
-        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained classifier."""
+    def dial_probabilities(
+        self, explanation: Explanation, positions: np.ndarray, by: str = "classifier"
+    ) -> np.ndarray:
+        """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
         rows = np.broadcast_to(positions, (len(explanation), np.shape(positions)[-1]))
         each = zip(explanation, rows, strict=True)
-        return np.stack([self.probability(one.dial(row)[0][:, None]) for one, row in each])
+        return np.stack([self.probability(part.dial(row)[0][:, None], by) for part, row in each])
 
     def attribution(self, x: np.ndarray) -> np.ndarray:
         """Raises UserError: gradients are no part of an exported model."""
@@ -117,7 +122,7 @@ class Exported:
         array = np.asarray(images, np.float32)
         array = array[None] if array.ndim == 2 else array
         array = array[:, None] if array.ndim == 3 else array
-        size = self.facts["task"]["size"]
+        size = self.task.size
         shaped = array.ndim == 4 and len(array) and array.shape[1:] == (1, size, size)
         if not shaped or not (array.min() >= 0 and array.max() <= 1):
             raise UserError(

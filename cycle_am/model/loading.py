@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
 from cycle_am.model.model import KINDS, NETWORKS, Model
-from cycle_am.model.task import Task
 from cycle_am.model.trust import Assessor
+from cycle_am.task import Task
 
 RANDOM = (Tensor.normal_, Tensor.uniform_)
 SHIPPED = Path(__file__).resolve().parents[1] / "shipped"

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from cycle_am.errors import UserError
 from cycle_am.model import dial
 from cycle_am.model.explanation import Explanation, Probabilities
-from cycle_am.model.task import Task
 from cycle_am.model.trust import Assessor, Trust
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 
 if TYPE_CHECKING:
     from cycle_am.explainers.base import Explainer
@@ -48,6 +48,8 @@ class Model:
         digest: of its file, "" where it has none.
         card: its model card.
     """
+
+    gradients = True  # exported models have none, and so no attribution
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cycle_am.model.explanation import Place
+from cycle_am.place import Place
 
 NOWHERE = Place()
 CODES = slice(

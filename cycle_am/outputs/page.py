@@ -94,6 +94,14 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
         }
     task, where = record["model"]["task"], record.get("folder", "")
     first, second = (drawing.plain(text, 40) for text in record["classes"])
+    relevance = (
+        f"R: red is brighter where {second}, blue is darker; {scale_words(task['high'] - task['low'])}."
+    )
+    attribution = (
+        f"Attribution: red speaks for {second}, blue for {first}, on each case's own scale."
+        if record["settings"].get("attribution", True)
+        else ""
+    )
     files = {key: file for key, file in FILES.items() if (folder / where / file).is_file()}
     return {
         "index": index,
@@ -105,8 +113,7 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
         "distance": record["distance"],
         "share": None if record["distance"] is None else drawing.share(record["distance"]),
         "model": " ".join(filter(None, (record["model"]["name"], record["model"]["digest"]))),
-        "words": f"R: red is brighter where {second}, blue is darker; {scale_words(task['high'] - task['low'])}. "
-        f"Attribution: red speaks for {second}, blue for {first}, on each case's own scale.",
+        "words": " ".join(filter(None, (relevance, attribution))),
         "links": {key: quote("/".join(filter(None, (where, file)))) for key, file in files.items()},
         "facts": quote("/".join(filter(None, (where, "explanation.json")))),
     }

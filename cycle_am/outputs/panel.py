@@ -26,6 +26,8 @@ NO_REASON = {
     "usable": "no reason against this explanation was found",
     drawing.UNKNOWN: "how far it may be trusted was not asked for",
 }
+ATTRIBUTION = "Attribution: for which class pixels speak, in log odds of the explained classifier; on its own scale."
+NO_ATTRIBUTION = "No attribution: an exported model has no gradients."
 BEYOND = 0.995  # share of pixels of the attribution that are drawn within its scale
 
 
@@ -100,8 +102,7 @@ def _foot(explanation: Explanation) -> list[tuple[str, int, str]]:
         (distance_words(explanation), 28, ACCENT),
         (
             f"R: red is brighter where {drawing.plain(task.classes[1], 24)}, blue is darker; "
-            f"{scale_words(task.high - task.low)}. Attribution: for which class pixels speak, in log odds of the "
-            "explained classifier; its scale is this case's own.",
+            f"{scale_words(task.high - task.low)}. {ATTRIBUTION if explanation.model.gradients else NO_ATTRIBUTION}",
             24,
             PLAIN,
         ),
@@ -118,6 +119,10 @@ def _lines(pen: ImageDraw.ImageDraw, at: tuple[int, int], *parts: tuple[str, int
     return top
 
 
+def _columns(explanation: Explanation) -> int:
+    return 5 if explanation.model.gradients else 4
+
+
 def _titles(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> None:
     first, second = explanation.model.task.classes
     titles = (
@@ -127,17 +132,18 @@ def _titles(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> Non
         ("R", "G⁺(x) − G⁻(x)"),
         ("attribution", "evidence, log odds"),
     )
-    for column, (title, below) in enumerate(titles):
+    for column, (title, below) in enumerate(titles[: _columns(explanation)]):
         pen.text((MARGIN + column * STEP, top), title, ACCENT, drawing.font(30, bold=True))
         below = drawing.fitted(below, drawing.font(24), SIDE)
         pen.text((MARGIN + column * STEP, top + 38), below, PLAIN, drawing.font(24))
 
 
 def _tiles(canvas: Image.Image, explanation: Explanation, top: int) -> None:
-    attribution = explanation.attribution()[0]
     tiles = [drawing.grey(image[0], SIDE) for image in (explanation.x, explanation.x_neg, explanation.x_pos)]
     tiles.append(drawing.signed(explanation.relevance[0], RELEVANCE_SCALE, SIDE))
-    tiles.append(drawing.signed(attribution, attribution_scale(attribution), SIDE))
+    if explanation.model.gradients:
+        attribution = explanation.attribution()[0]
+        tiles.append(drawing.signed(attribution, attribution_scale(attribution), SIDE))
     for column, tile in enumerate(tiles):
         canvas.paste(tile, (MARGIN + column * STEP, top))
         box = (MARGIN + column * STEP, top, MARGIN + column * STEP + SIDE - 1, top + SIDE - 1)
@@ -160,13 +166,13 @@ def _probabilities(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int)
 
 def _scales(canvas: Image.Image, pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> None:
     """The colour bars of R and of the attribution."""
-    task, evidence = explanation.model.task, attribution_scale(explanation.attribution()[0])
+    task = explanation.model.task
     hu = RELEVANCE_SCALE * (task.high - task.low)
-    names = [drawing.fitted(name, drawing.font(24), SIDE / 2 - 8) for name in task.classes]
-    bars = (
-        (3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), (f"−{hu:.0f} HU", f"+{hu:.0f} HU")),
-        (4, (f"−{evidence:.1g}", "0", f"{evidence:.1g}"), names),
-    )
+    bars = [(3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), (f"−{hu:.0f} HU", f"+{hu:.0f} HU"))]
+    if explanation.model.gradients:
+        evidence = attribution_scale(explanation.attribution()[0])
+        names = [drawing.fitted(name, drawing.font(24), SIDE / 2 - 8) for name in task.classes]
+        bars.append((4, (f"−{evidence:.1g}", "0", f"{evidence:.1g}"), names))
     for column, ticks, ends in bars:
         left = MARGIN + column * STEP
         canvas.paste(drawing.colour_bar(SIDE, 18), (left, top + 4))

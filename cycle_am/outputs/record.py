@@ -16,7 +16,8 @@ from cycle_am.outputs import drawing
 from cycle_am.reports.colours import RELEVANCE_SCALE
 
 if TYPE_CHECKING:
-    from cycle_am.model.explanation import Explanation, Place
+    from cycle_am.model.explanation import Explanation
+    from cycle_am.place import Place
 
 KIND, FORMAT = "cycle-am explanation", 1
 PACKAGES = ("cycle-am", "torch", "numpy", "pillow", "SimpleITK")
@@ -42,7 +43,7 @@ def of(explanation: Explanation) -> dict[str, Any]:
         "change": _changes(explanation),
         "place": _place(explanation.place[0]) if explanation.place else None,
         "model": {"name": model.name, "digest": model.digest, "task": model.task.facts()},
-        "settings": {"relevance_scale": RELEVANCE_SCALE},
+        "settings": {"relevance_scale": RELEVANCE_SCALE, "attribution": bool(model.gradients)},
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
 

@@ -55,8 +55,9 @@ def write(folder: Path, explanation: Explanation) -> dict[str, Any]:
     nifti.write(
         folder / RELEVANCE, explanation.relevance[0], place, pixel_mm, "R = G+(x) - G-(x), in [-1, 1]"
     )
-    attribution = explanation.attribution()[0]
-    nifti.write(folder / ATTRIBUTION, attribution, place, pixel_mm, "attribution, log odds")
+    if explanation.model.gradients:
+        attribution = explanation.attribution()[0]
+        nifti.write(folder / ATTRIBUTION, attribution, place, pixel_mm, "attribution, log odds")
     return facts
 
 

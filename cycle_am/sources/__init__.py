@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from cycle_am.errors import UserError
-from cycle_am.model.task import Task
 from cycle_am.sources.windows import DicomFiles, Failure, Window
+from cycle_am.task import Task
 
 __all__ = ["DicomFiles", "Failure", "Window", "read"]
 

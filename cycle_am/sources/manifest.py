@@ -14,11 +14,11 @@ from cycle_am.data.dicom import files_in
 from cycle_am.data.images import Plane, read_mask
 from cycle_am.data.table import Row, parse, read_lines
 from cycle_am.errors import UserError
-from cycle_am.model.task import Task
 from cycle_am.sources.scan import DAMAGED, Scan, Spot, open_files, open_scan, ready
 from cycle_am.sources.windows import Failure, Window
 from cycle_am.sources.words import plain, quiet, retold
 from cycle_am.tables import Line
+from cycle_am.task import Task
 
 OTHERS = ("label", "patient_id", "split")  # columns that do not matter here
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from cycle_am.data.dicom import may_be_dicom
 from cycle_am.errors import UserError
-from cycle_am.model.task import Task
 from cycle_am.sources import manifest
 from cycle_am.sources.archive import IMAGES, Unpacked
 from cycle_am.sources.scan import DAMAGED, Scan, Spot, open_files, open_scan, ready
 from cycle_am.sources.where import HOW, Where
 from cycle_am.sources.windows import Failure, Window
 from cycle_am.sources.words import called, plain, quiet, say
+from cycle_am.task import Task
 
 TABLES = (".csv", ".tsv")
 MOST_FILES = 50_000

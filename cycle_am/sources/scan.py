@@ -19,14 +19,14 @@ from cycle_am.data.images import cut, hounsfield, reach_mm
 from cycle_am.data.series import Series
 from cycle_am.data.volumes import Bare, Volume, open_volume
 from cycle_am.errors import UserError
-from cycle_am.model.explanation import Place
-from cycle_am.model.task import Task
+from cycle_am.place import Place
 from cycle_am.sources import nifti
 from cycle_am.sources.dicom import open_series
 from cycle_am.sources.pictures import RASTERS, read_raster, unit_values
 from cycle_am.sources.planes import Planes
 from cycle_am.sources.windows import ALLOWANCE, DicomFiles, Window
 from cycle_am.sources.words import called
+from cycle_am.task import Task
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints whole paths
 DAMAGED = (

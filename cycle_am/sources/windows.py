@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cycle_am.model.explanation import Place
+from cycle_am.place import Place
 
 ALLOWANCE = 1e-3  # of a window's pixel by which it may reach over the outermost pixel centres: rounding
 

@@ -18,8 +18,8 @@ from benchmarks.wrong_inputs import (
 from cycle_am.data.phantom.cohort import cohort, render_cases
 from cycle_am.errors import UserError
 from cycle_am.model.explanation import Explanation, Probabilities
-from cycle_am.model.task import Task
 from cycle_am.model.trust import Trust
+from cycle_am.task import Task
 
 
 @dataclasses.dataclass

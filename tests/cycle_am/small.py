@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 
 GENERATOR = {"channels": (4, 8), "convs": 1, "padding_mode": "reflect"}
 

@@ -13,9 +13,9 @@ import torch
 
 from cycle_am import Explanation, sources
 from cycle_am.model import file as model_file
-from cycle_am.model.explanation import Place
 from cycle_am.networks import ConvNet, UNetGenerator
 from cycle_am.outputs import page, record
+from cycle_am.place import Place
 from cycle_am.sources import Failure, Window
 
 NET, GENERATOR = {"width": 2}, {"channels": [2, 2, 2, 2], "padding_mode": "reflect"}

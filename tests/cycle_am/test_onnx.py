@@ -65,6 +65,23 @@ def test_it_explains_without_torch(model, folder, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "r.npy"), model.explain(x).relevance, atol=1e-4)
 
 
+def test_its_explanations_are_saved_without_torch(folder, tmp_path):
+    x = images(2).numpy()
+    np.save(tmp_path / "x.npy", x)
+    code = (
+        "import sys\nsys.modules['torch'] = None\nimport numpy as np, cycle_am\n"
+        f"explanation = cycle_am.onnx.load({str(folder)!r}, threads=1).explain(np.load({str(tmp_path / 'x.npy')!r}))\n"
+        f"explanation.save({str(tmp_path / 'out')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, check=True)
+    assert (tmp_path / "out" / "index.html").is_file()
+    cases = json.loads((tmp_path / "out" / "explanations.json").read_text())["cases"]
+    assert [case["settings"]["attribution"] for case in cases] == [False, False]
+    first = tmp_path / "out" / cases[0]["folder"]
+    assert {file.name for file in first.iterdir()} >= {"panel.png", "dial.gif", "relevance.nii.gz"}
+    assert not (first / "attribution.nii.gz").exists()
+
+
 def test_its_facts_are_the_models(model, folder):
     exported = cycle_am.onnx.load(folder)
     assert exported.name == "tiny"

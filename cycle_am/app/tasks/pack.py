@@ -21,10 +21,10 @@ from cycle_am.model.card import card
 from cycle_am.model.custom import Custom, wrap
 from cycle_am.model.file import Content, state_digest, write
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
 from cycle_am.model.trust import Assessor
 from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import load_module
+from cycle_am.task import Task
 
 METRICS = "metrics.json"
 PUBLIC = ("lidc", "phantom", "planted")  # sources whose patients' ids are public pseudonyms

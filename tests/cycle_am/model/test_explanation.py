@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cycle_am.model.explanation import Place
 from cycle_am.model.model import BATCH
+from cycle_am.place import Place
 from tests.cycle_am.outputs.fakes import EVIL, explanation, images, model
 
 

@@ -10,8 +10,8 @@ import torch
 
 from cycle_am import load
 from cycle_am.model import file as model_file
-from cycle_am.model.task import Task
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 from tests.helpers import ROOT, environment
 
 NARROW = {"channels": [2, 2, 2, 2]}

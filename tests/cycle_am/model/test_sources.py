@@ -8,8 +8,8 @@ import torch
 
 from cycle_am.errors import UserError
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 from tests.cycle_am.sources.conftest import ball, write_series  # noqa: F401 (fixtures)
 
 

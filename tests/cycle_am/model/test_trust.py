@@ -11,7 +11,6 @@ from cycle_am.model import mistakes, trust
 from cycle_am.model.explanation import Probabilities
 from cycle_am.model.mistakes import MIDDLE
 from cycle_am.model.model import Changed, Model
-from cycle_am.model.task import Task
 from cycle_am.model.trust import (
     DIMENSIONS,
     LIMITS,
@@ -27,6 +26,7 @@ from cycle_am.model.trust import (
     limits,
 )
 from cycle_am.networks import ConvNet, UNetGenerator
+from cycle_am.task import Task
 
 FINE = {
     "distance": 1.0,

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cycle_am.model.explanation import Explanation, Place
+from cycle_am.model.explanation import Explanation
 from cycle_am.model.model import Model
-from cycle_am.model.task import Task
 from cycle_am.model.trust import Trust
+from cycle_am.place import Place
+from cycle_am.task import Task
 
 EVIL = "</script><script>window.broken=1</script><img src=x onerror=window.broken=1>\n<!--"
 OBLIQUE = Place(

@@ -15,8 +15,9 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 from scipy.ndimage import map_coordinates
 
 from cycle_am.errors import UserError
-from cycle_am.model.explanation import Explanation, Place
+from cycle_am.model.explanation import Explanation
 from cycle_am.model.trust import Trust
+from cycle_am.place import Place
 from tests.cycle_am.small import images, small_model
 from tests.helpers import ROOT, environment
 

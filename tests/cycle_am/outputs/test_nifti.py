@@ -7,9 +7,9 @@ import pydicom
 import pytest
 from scipy.ndimage import map_coordinates
 
-from cycle_am.model.explanation import Place
-from cycle_am.model.task import Task
 from cycle_am.outputs import nifti
+from cycle_am.place import Place
+from cycle_am.task import Task
 from tests.cycle_am.outputs.fakes import OBLIQUE, explanation
 
 nibabel = pytest.importorskip("nibabel", reason="needs nibabel, an independent reader of NIfTI")

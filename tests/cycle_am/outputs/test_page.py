@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from cycle_am.model.explanation import Place
 from cycle_am.outputs import page
+from cycle_am.place import Place
 from tests.browser import started
 from tests.cycle_am.outputs.fakes import EVIL, explanation
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from cycle_am.model.explanation import Place
-from cycle_am.model.task import Task
 from cycle_am.outputs import dial, drawing, panel
+from cycle_am.place import Place
 from cycle_am.reports.colours import BENIGN, MALIGNANT, diverging
+from cycle_am.task import Task
 from tests.cycle_am.outputs.fakes import EVIL, explanation
 
 

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from cycle_am.errors import UserError
-from cycle_am.model.explanation import Place
 from cycle_am.outputs import panel, save
+from cycle_am.place import Place
 from tests.cycle_am.outputs.fakes import EVIL, OBLIQUE, explanation
 from tests.helpers import ROOT, environment
 

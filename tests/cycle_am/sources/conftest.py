@@ -10,8 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from cycle_am.model.task import Task
 from cycle_am.sources import Failure, Window, read
+from cycle_am.task import Task
 from tests.series import _write_ct
 
 SECRETS = ("Secret", "Name", "19991231", "1.2.3")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cycle_am.model.task import Task
 from cycle_am.sources import Failure, Window, read
+from cycle_am.task import Task
 
 
 def write(folder, text):
