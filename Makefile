@@ -10,7 +10,7 @@ STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
 
-.PHONY: help setup run demo test test-all lint format clean cohort bench dashboard wandb ship
+.PHONY: help setup run demo test test-all docs lint format clean cohort bench dashboard wandb ship
 .DEFAULT_GOAL := help
 
 help:  ## what each target does
@@ -42,6 +42,10 @@ test: $(STAMP)  ## the fast tests
 
 test-all: $(STAMP)  ## all tests, the slow ones too
 	$(RUN) -m pytest -m ""
+
+docs: $(STAMP)  ## the documentation as a site, build/site/index.html; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "$$PWD/build/site/index.html"
 
 lint: $(STAMP)  ## check style
 	$(RUN) -m ruff check .

@@ -1,7 +1,8 @@
 """`python -m benchmarks.ship`: makes what the package brings along: the model `phantom` and a few test cases.
 
 Trains and evaluates as `make run` does (finished steps are not repeated), then packs the run. The cases are drawn at
-random among the phantom's test cases, one a patient, whatever the model says of them.
+random among the phantom's test cases, one a patient, whatever the model says of them. With `--trust` the networks stay
+as they are, and only what verdicts rest on is fitted anew.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from torch import Tensor
 
+from cycle_am import settings
 from cycle_am.app.config import register
-from cycle_am.app.tasks.pack import of_run
+from cycle_am.app.tasks.pack import fit_assessor, of_run
 from cycle_am.app.tasks.train import build_data
 from cycle_am.console import tolerate_streams
 from cycle_am.data.cases import Cases
+from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
-from cycle_am.model.loading import SHIPPED
+from cycle_am.model.loading import SHIPPED, load
 from cycle_am.runs import run as runs
 
 COUNT, SEED = 5, 0
@@ -39,14 +43,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--metrics", type=Path, help="of its evaluation; default: the quickstart's")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="default: %(default)s")
+    parser.add_argument(
+        "--trust", action="store_true", help="fit the figures of trust anew, and nothing else"
+    )
     options = parser.parse_args(arguments)
+    register()
+    if options.trust:
+        print(refit(options.out / f"phantom{model_file.SUFFIX}"))
+        return 0
     if options.run is None:
         train()
     run = options.run or runs.latest(QUICK, "cycle_am_small", "phantom")
     content = of_run(run, "phantom", options.metrics or QUICK / "metrics.json")
     content = replace(content, weights={name: rounded(value) for name, value in content.weights.items()})
     print(model_file.write(options.out / f"phantom{model_file.SUFFIX}", content))
-    register()
     for path in write_cases(build_data(runs.settings(run)).test_cases, options.out / "cases"):
         print(path)
     return 0
@@ -56,6 +66,22 @@ def train() -> None:
     """What `make run` does, in the environment of this Python."""
     environment = os.environ | {"VENV": sys.prefix, "OUT": str(QUICK)}
     subprocess.run(["bash", "cycle_am/app/quickstart.sh"], check=True, env=environment)
+
+
+def refit(file: Path) -> Path:
+    """Fit what the verdicts of the shipped model rest on to the phantom, as packing a run does; the file is replaced.
+
+    Raises UserError where the phantom is not the one that the model was trained on.
+    """
+    content, model = model_file.read(file), load(file)
+    with initialize_config_dir(str(settings.folder()), version_base="1.3"):
+        data = build_data(compose("train", ["experiment=cycle_am_small", "paths.root=."]))
+    if data.fingerprint != content.facts["data"]["fingerprint"]:
+        raise UserError(f"{file} was trained on another phantom; make it anew: python -m benchmarks.ship")
+    assessor = fit_assessor(model, data)
+    facts = content.facts | {"trust": assessor.facts()}
+    facts.pop("format", None)
+    return model_file.write(file, replace(content, facts=facts, features=assessor.tensors()))
 
 
 def rounded(weights: Tensor) -> Tensor:

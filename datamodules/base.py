@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,22 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     @abstractmethod
     def build_cases(self) -> Cases:
         """The whole set; a subclass keeps it on disk with `cases.prepared`."""
+
+    def surroundings(self, margin: int) -> Tensor | None:
+        """(M, 1, S, S) float32 training images with `margin` pixels on each side of the window, S = 64 + 2 margin.
+
+        None where the source has no more around its windows; one that has overrides this with `_wider`.
+        """
+        return None
+
+    def _wider(self, margin: int, **settings: Any) -> Tensor | None:
+        """`surroundings` of what `build_cases` gives with this margin, and with other `settings`, attributes."""
+        wider = copy(self)
+        for name, value in {"margin": margin, **settings}.items():
+            setattr(wider, name, value)
+        cases = wider.build_cases()
+        kept = np.isin(cases.case_id, self.train_cases.case_id) & (cases.margin >= margin)
+        return torch.from_numpy(cases.image[kept])[:, None] if kept.any() else None
 
     def split_cases(self, cases: Cases) -> Split:
         """Indices of the three parts; a source with a split of its own overrides this."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from cycle_am.contract import BENIGN, IMAGE_SIZE, MALIGNANT, scale_hu
 from cycle_am.data.cases import Cases, prepared, settings_digest
@@ -72,6 +73,10 @@ class LIDCDataModule(NoduleDataModule):
         states = sorted(map(folder_state, find_folders(self.dicom_root)))
         settings = {**self.piece_settings, "folders": states}
         return prepared(self.cache_dir, "lidc", settings, self._prepare)
+
+    def surroundings(self, margin: int) -> Tensor | None:
+        """As the base class says, read from the scans again."""
+        return self._wider(margin)
 
     def prepare_shard(self, shard: int, shards: int) -> int:
         """Prepare every `shards`-th scan, from number `shard` on, into the same cache; returns how many those are.

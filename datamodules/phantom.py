@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cycle_am.data.cases import Cases, prepared
 from cycle_am.data.phantom.cohort import cohort, cores, render_cases
@@ -64,6 +65,10 @@ class PhantomDataModule(NoduleDataModule):
         parts = super().split_cases(cases.select(np.arange(lesions)))
         train = np.concatenate([parts.train + view * lesions for view in range(self.views)])
         return parts._replace(train=train)
+
+    def surroundings(self, margin: int) -> Tensor | None:
+        """As the base class says, of the first view."""
+        return self._wider(margin, views=1)
 
     def _settings(self) -> dict[str, Any]:
         """What the pixels depend on: they are rendered anew where it differs."""

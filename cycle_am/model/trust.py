@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from cycle_am.errors import UserError
-from cycle_am.model.mistakes import NETWORK, learn, suspicion
+from cycle_am.model.mistakes import MIDDLE, learn, network, suspicion
 from cycle_am.networks import ConvNet
 
 if TYPE_CHECKING:
@@ -121,17 +121,26 @@ class Assessor:
     """Gives the verdicts.
 
     limits: by figure. Largest `distance` and `mistake` that are not doubted, with `far_` before the name not refused;
-    smallest `taken` and agreement `shift` and `noise` that are not doubted.
+    smallest `taken` and agreement `shift` and `noise` that are not doubted. seen: pixels of the middle that `mistakes`
+    sees.
     """
 
-    def __init__(self, likeness: Likeness, mistakes: ConvNet, limits: Mapping[str, float]) -> None:
-        self.likeness, self.mistakes, self.limits = likeness, mistakes, dict(limits)
+    def __init__(
+        self, likeness: Likeness, mistakes: ConvNet, limits: Mapping[str, float], seen: int = MIDDLE
+    ) -> None:
+        self.likeness, self.mistakes, self.limits, self.seen = likeness, mistakes, dict(limits), seen
 
     @classmethod
-    def fit(cls, model: Model, training: Tensor, validation: Tensor) -> Assessor:
-        """Distance and known mistakes of the training images (N, 1, 64, 64), limits of the validation images."""
+    def fit(
+        cls, model: Model, training: Tensor, validation: Tensor, around: Tensor | None = None
+    ) -> Assessor:
+        """Distance and known mistakes of the training images (N, 1, 64, 64), limits of the validation images.
+
+        around: training images with more around the window, as `mistakes.learn` takes them.
+        """
         likeness = Likeness.fit(_feature_network(model), training)
-        assessor = cls(likeness, learn(training), {})
+        seen = MIDDLE if around is None else training.shape[-1]
+        assessor = cls(likeness, learn(training, around), {}, seen)
         parts = [assessor._validated(model, part) for part in validation.split(PART)]
         figures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         kept = figures.pop("convinces")
@@ -151,8 +160,9 @@ class Assessor:
         try:
             limits = {name: float(facts["limits"][name]) for name in LIMITS}
             likeness = Likeness(_part(tensors, "distance."))
+            seen = int(facts.get("seen", MIDDLE))
             with torch.device("meta"):
-                mistakes = ConvNet(**NETWORK)
+                mistakes = network(seen)
             mistakes.load_state_dict(_part(tensors, "mistakes."), assign=True)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
@@ -161,11 +171,11 @@ class Assessor:
             ) from error
         if not all(map(math.isfinite, [*limits.values(), *(float(t.sum()) for t in tensors.values())])):
             raise UserError("the model file's figures of trust are not finite; pack it again")
-        return cls(likeness, mistakes.eval().requires_grad_(False), limits)
+        return cls(likeness, mistakes.eval().requires_grad_(False), limits, seen)
 
     def facts(self) -> dict[str, Any]:
         """For a model file, as JSON."""
-        return {"limits": self.limits, "beyond": ABOVE | BELOW}
+        return {"limits": self.limits, "beyond": ABOVE | BELOW, "seen": self.seen}
 
     def tensors(self) -> dict[str, Tensor]:
         """For a model file."""
@@ -183,7 +193,7 @@ class Assessor:
         inner = (..., slice(2, -2), slice(2, -2))
         found = {
             "distance": self.likeness.distance(_feature_network(model), x),
-            "mistake": suspicion(self.mistakes, x),
+            "mistake": suspicion(self.mistakes, x, self.seen),
             "taken": _mean(x - changed.neg, 3 * x.shape[-1] // 8),
             "shift": _agreement(_shifted(relevance)[inner], _relevance(model, _shifted(x))[inner]),
             "noise": _agreement(relevance, _relevance(model, noisy)),

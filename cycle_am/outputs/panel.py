@@ -26,7 +26,9 @@ NO_REASON = {
     "usable": "no reason against this explanation was found",
     drawing.UNKNOWN: "how far it may be trusted was not asked for",
 }
-ATTRIBUTION = "Attribution: for which class pixels speak, in log odds of the explained classifier; on its own scale."
+ATTRIBUTION = (
+    "Attribution: for which class pixels speak, in log odds of the explained classifier; on its own scale."
+)
 NO_ATTRIBUTION = "No attribution: an exported model has no gradients."
 BEYOND = 0.995  # share of pixels of the attribution that are drawn within its scale
 

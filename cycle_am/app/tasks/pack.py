@@ -20,6 +20,7 @@ from cycle_am.errors import UserError
 from cycle_am.model.card import card
 from cycle_am.model.custom import Custom, wrap
 from cycle_am.model.file import Content, state_digest, write
+from cycle_am.model.mistakes import AROUND
 from cycle_am.model.model import Model
 from cycle_am.model.trust import Assessor
 from cycle_am.runs import run as runs
@@ -75,7 +76,7 @@ def of_run(
     }
     task = Task(fov_mm=data.fov_mm)
     model = Model(networks, task)
-    assessor = Assessor.fit(model, data.train_cases.window()[0], data.val_cases.window()[0])
+    assessor = fit_assessor(model, data)
     facts = {
         "name": name or f"{cfg.name} on {cfg.data_name}",
         "task": task.facts(),
@@ -95,6 +96,12 @@ def of_run(
         "versions": {package: importlib.metadata.version(package) for package in ("torch", "numpy")},
     }
     return Content(facts, _weights(networks, described), assessor.tensors(), card(facts))
+
+
+def fit_assessor(model: Model, data: pl.LightningDataModule) -> Assessor:
+    """What a model's verdicts rest on: training images, more around them where there is, validation images."""
+    training, validation = data.train_cases.window()[0], data.val_cases.window()[0]
+    return Assessor.fit(model, training, validation, data.surroundings(AROUND))
 
 
 def _convnet(module: pl.LightningModule) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_taken_is_what_g_minus_changes_in_the_middle(local):
 
 
 def test_limits_leave_out_validation_cases_that_do_not_convince(local, monkeypatch):
-    monkeypatch.setattr(trust, "learn", lambda images: local.assessor.mistakes)
+    monkeypatch.setattr(trust, "learn", lambda images, around: local.assessor.mistakes)
     x = torch.cat([blobs(12, seed=1), torch.zeros(4, 1, 64, 64)])  # of dark windows nothing can be taken
     monkeypatch.setattr(trust, "_convinces", lambda model, changed: changed.pos.mean((1, 2, 3)) > 0)
     assert Assessor.fit(local, blobs(30), x).limits["taken"] > 0.01
@@ -319,7 +319,7 @@ def test_every_explanation_carries_its_verdict(local):
 @pytest.mark.parametrize("kind", mistakes.KINDS[:7])
 def test_mistakes_are_images_of_the_middles_size(kind):
     x = blobs(5)
-    made = kind(x, torch.Generator().manual_seed(0))
+    made = kind(x, MIDDLE, torch.Generator().manual_seed(0))
     assert made.shape == (5, 1, MIDDLE, MIDDLE)
     assert made.min() >= 0
     assert made.max() <= 1
@@ -329,7 +329,7 @@ def test_mistakes_are_images_of_the_middles_size(kind):
 def test_twice_the_field_of_view_shrinks_the_window_to_the_middle():
     x = torch.zeros(1, 1, 64, 64)
     x[..., 16:48, 16:48] = 1  # a square of 32 pixels becomes one of 16
-    (made,) = mistakes._cut(x, torch.full((1, 1, 1, 1), 2.0))
+    (made,) = mistakes._cut(x, 32, torch.full((1, 1, 1, 1), 2.0))
     expected = torch.zeros(32, 32)
     expected[8:24, 8:24] = 1
     assert torch.equal(made[0], expected)
@@ -338,5 +338,43 @@ def test_twice_the_field_of_view_shrinks_the_window_to_the_middle():
 def test_the_middle_without_a_lesion_comes_from_a_corner():
     x = torch.zeros(40, 1, 64, 64)
     x[..., 28:36, 28:36] = 1
-    made = mistakes._elsewhere(x, torch.Generator().manual_seed(0))
+    made = mistakes._elsewhere(x, MIDDLE, torch.Generator().manual_seed(0))
     assert made[..., 8:24, 8:24].max() == 0, "the disc has left the middle"
+
+
+@pytest.mark.parametrize("kind", mistakes.KINDS[:7])
+def test_with_more_around_mistakes_are_whole_windows(kind):
+    x = torch.rand(5, 1, 192, 192, generator=torch.Generator().manual_seed(0))
+    made = kind(x, 64, torch.Generator().manual_seed(0))
+    assert made.shape == (5, 1, 64, 64)
+    assert made.min() >= 0
+    assert made.max() <= 1
+    assert not torch.equal(made, x[..., 64:128, 64:128])
+
+
+def test_twice_the_field_of_view_is_what_lies_around():
+    x = torch.zeros(1, 1, 192, 192)
+    x[..., 64:128, 64:128] = 1  # the window becomes the middle
+    (made,) = mistakes._cut(x, 64, torch.full((1, 1, 1, 1), 2.0))
+    expected = torch.zeros(64, 64)
+    expected[16:48, 16:48] = 1
+    assert torch.equal(made[0], expected)
+
+
+def test_a_place_beside_the_lesion_is_one():
+    x = torch.zeros(60, 1, 192, 192)
+    x[..., 92:100, 92:100] = 1  # 8 pixels in the middle
+    made = mistakes._elsewhere(x, 64, torch.Generator().manual_seed(0))
+    assert made[..., 28:36, 28:36].max() < 1, "the lesion is not in the middle"
+    assert made.sum() > 0, "of some it is in the window yet"
+
+
+def test_a_network_that_saw_whole_windows_is_kept_and_found_again(local):
+    around = torch.rand(12, 1, 192, 192, generator=torch.Generator().manual_seed(0))
+    assessor = Assessor.fit(local, blobs(12), blobs(8, seed=1), around)
+    again = Assessor.of(json.loads(json.dumps(assessor.facts())), assessor.tensors())
+    assert again.seen == 64
+    x = blobs(4, seed=2)
+    changed = local.generate(x)
+    before, after = (one.figures(local, x, changed)["mistake"] for one in (assessor, again))
+    assert torch.equal(before, after)
