@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -25,6 +27,7 @@ API = {
     "cycle_am.losses": None,
     "cycle_am.networks": None,
 }
+WIDTH = 100  # of a signature on one line
 KEY = re.compile(
     r"^(?P<indent>\s*)(?P<key>[\w.-]+):(?:\s+(?P<value>[^#\s][^#]*?))?(?:\s+#\s*(?P<comment>.*))?$"
 )
@@ -61,9 +64,8 @@ def configuration() -> str:
 
 def _keys(text: str) -> str:
     """A file's head comment as words, and a table of its keys."""
-    head = [
-        line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@package" not in line
-    ]
+    first = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    head = [line.lstrip("# ") for line in first if "@package" not in line]
     rows = [f"| `{name}` | {_code(value)} | {_cell(comment)} |" for name, value, comment in keys(text)]
     table = "\n".join(["| key | value | |", "|---|---|---|", *rows]) if rows else ""
     return "\n\n".join(filter(None, (_cell(" ".join(head)), table)))
@@ -88,7 +90,7 @@ def _code(value: str | None) -> str:
 
 def _cell(text: str | None) -> str:
     """Words that Markdown leaves as they are."""
-    return re.sub(r"([|<>\[\]*])", r"\\\1", (text or "").strip())
+    return html.escape(re.sub(r"([|\[\]*])", r"\\\1", (text or "").strip()), quote=False)
 
 
 def api() -> str:
@@ -113,9 +115,12 @@ def _entry(module: ModuleType, name: str) -> str:
 
 def _signature(name: str, item: Any) -> str:
     try:
-        return f"```python\n{name}{inspect.signature(item)}\n```"
+        line = f"{name}{inspect.signature(item)}".replace("'", "")
     except (TypeError, ValueError):  # of an exception
         return ""
+    if len(line) > WIDTH:
+        line = line.replace("(", "(\n    ", 1).replace(", *, ", ",\n    *, ")
+    return f"```python\n{line}\n```"
 
 
 def _text(doc: str | None) -> str:
