@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 USABLE, DOUBTFUL, REFUSED = "usable", "doubtful", "refused"
 # Share of good cases that may lie beyond each limit: 5 % together, where none lies beyond two.
-ABOVE = {"distance": 0.005, "mistake": 0.04}
-BELOW = {"taken": 0.005}
+ABOVE = {"distance": 0.01, "mistake": 0.03}
+BELOW = {"taken": 0.01}
 STABLE = 0.9  # agreement of R with itself; lower only where validation cases agree less
 NOISE = 0.01  # standard deviation of the noise: 14 of 1400 Hounsfield units
 MOVED = 0.05  # change of p above which noise says nothing of R
