@@ -37,8 +37,8 @@ run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (a
 demo: $(STAMP)  ## a first look: explains bundled phantom cases with the shipped model (seconds, downloads nothing)
 	$(RUN) -m cycle_am demo
 
-test: $(STAMP)  ## the fast tests
-	$(RUN) -m pytest
+test: $(STAMP)  ## the fast tests, on all cores
+	$(RUN) -m pytest -n auto --dist worksteal
 
 test-all: $(STAMP)  ## all tests, the slow ones too
 	$(RUN) -m pytest -m ""

@@ -39,6 +39,7 @@ def commented(text, packed=False):
         picture(),
         b"",
     ],
+    ids=["page", "json", "words", "picture", "nothing"],
 )
 def test_blind_data_is_blind(data):
     assert find_leaks(data, KEY) == []
