@@ -29,7 +29,7 @@ from cycle_am.data.cases import Cases
 from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
 from cycle_am.model.loading import SHIPPED, load
-from cycle_am.runs import run as runs
+from cycle_am.runs.run import Run
 
 COUNT, SEED = 5, 0
 QUICK = Path("runs/quickstart")
@@ -53,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.run is None:
         train()
-    run = options.run or runs.latest(QUICK, "cycle_am_small", "phantom")
-    content = of_run(run, "phantom", options.metrics or QUICK / "metrics.json")
+    run = Run(options.run) if options.run else Run.latest(QUICK, "cycle_am_small", "phantom")
+    content = of_run(run.folder, "phantom", options.metrics or QUICK / "metrics.json")
     content = replace(content, weights={name: rounded(value) for name, value in content.weights.items()})
     print(model_file.write(options.out / f"phantom{model_file.SUFFIX}", content))
-    for path in write_cases(build_data(runs.settings(run)).test_cases, options.out / "cases"):
+    for path in write_cases(build_data(run.settings).test_cases, options.out / "cases"):
         print(path)
     return 0
 

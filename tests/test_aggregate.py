@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from cycle_am.app.tasks.evaluate import evaluate
 from cycle_am.app.tasks.train import train
 from cycle_am.errors import UserError
-from cycle_am.runs import run as runs
+from cycle_am.runs.run import CONFIG, SPLIT
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 
@@ -29,7 +29,7 @@ def job(tiny: list[str], folder: Path, number: int | str, seed: int, fold: int, 
     """A job of a multirun, with what the entry point would have written; its folder."""
     place = [f"seed={seed}", "data.folds=2", f"data.fold={fold}", "trainer.max_epochs=1", "publish=false"]
     cfg = composed([*tiny, *place, *more], folder, f"multirun/grid/{number}")
-    file = Path(cfg.paths.run_dir) / runs.CONFIG
+    file = Path(cfg.paths.run_dir) / CONFIG
     file.parent.mkdir(parents=True)
     file.write_text(OmegaConf.to_yaml(cfg))
     train(cfg)
@@ -145,11 +145,11 @@ def test_classifiers_have_no_maps_but_figures(grid, tmp_path):
 def test_unfinished_runs_are_named_and_left_out(grid, tmp_path, capsys):
     unfinished = multirun(grid, "cycle_am_small") / "9"
     (unfinished / ".hydra").mkdir(parents=True)
-    (unfinished / runs.CONFIG).write_text((multirun(grid, "cycle_am_small") / "0" / runs.CONFIG).read_text())
+    (unfinished / CONFIG).write_text((multirun(grid, "cycle_am_small") / "0" / CONFIG).read_text())
     try:
         out = aggregated(grid, tmp_path)
     finally:
-        (unfinished / runs.CONFIG).unlink()
+        (unfinished / CONFIG).unlink()
     assert f"left out, not finished: {unfinished}" in capsys.readouterr().out
     assert "Left out, not finished" in (out / "report.html").read_text()
     assert json.loads((out / "metrics.json").read_text())["runs/classifier/auc"]["n"] == 4
@@ -167,7 +167,7 @@ def test_what_does_not_belong_together_is_refused(grid, tmp_path):
     ):
         with pytest.raises(UserError, match=why):
             aggregated(grid, tmp_path / "out", f"runs=[{','.join(map(str, given))}]")
-    split = home / "2" / runs.SPLIT
+    split = home / "2" / SPLIT
     kept = split.read_text()
     split.write_text(kept.replace(json.loads(kept)["fingerprint"], "0" * 16))
     try:

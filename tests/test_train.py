@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from cycle_am.app.config import check_config
+from cycle_am.app.console import options
 from cycle_am.app.tasks.train import train
 from cycle_am.errors import UserError
 from datamodules.planted import CUES
@@ -31,7 +32,7 @@ from tests.helpers import (
     same_training,
 )
 
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(options("experiment", [ROOT / "conf"]))
 CYCLE_AM = [name for name in EXPERIMENTS if name.startswith("cycle_am")]
 
 

@@ -18,8 +18,8 @@ from cycle_am.files import copy_atomically
 from cycle_am.metrics.inference import probabilities
 from cycle_am.model.custom import Custom, load_custom
 from cycle_am.reports.doubts import doubts
-from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import read_checkpoint
+from cycle_am.runs.run import MULTIRUN, SPLIT, Run
 from lightning_modules.classifier import ClassifierModule
 
 ASKED = 256  # cases of each part, training and validation: enough to see whether a classifier is understood
@@ -62,7 +62,7 @@ class Classifiers:
     def check_split(self, data: pl.LightningDataModule) -> None:
         """Raise UserError where a classifier was trained on patients that are to be tested."""
         for folder in self.folders():
-            runs.check_split(folder, data)
+            Run(folder).check_test_part(data)
 
     def doubts(self, data: pl.LightningDataModule) -> list[str]:
         """What their answers on training and validation cases speak against them, a sentence each."""
@@ -103,7 +103,7 @@ class Classifiers:
 
 def _trained_in(path: Path) -> Path:
     own = path.resolve().parent / path.stem
-    return own if (own / runs.SPLIT).is_file() else path.parent
+    return own if (own / SPLIT).is_file() else path.parent
 
 
 def load_classifier(path: str | Path) -> ClassifierModule:
@@ -165,14 +165,14 @@ def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule |
         return resume.parent
     together = cfg.classifier.get("runs") or _same_multirun(cfg)
     if together and data:
-        return runs.of_split_and_seed(together, data.fingerprint, cfg.seed)
-    return runs.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name)
+        return Run.of_split_and_seed(together, data.fingerprint, cfg.seed).folder
+    return Run.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name).folder
 
 
 def _same_multirun(cfg: DictConfig) -> Path | None:
     """The classifiers that the multirun of this job trains; None where it is no such job, or trains none."""
-    name = runs.multirun_of(cfg.paths.run_dir)
-    home = Path(cfg.paths.runs) / cfg.classifier.experiment / cfg.data_name / runs.MULTIRUN
+    name = Run(cfg.paths.run_dir).multirun
+    home = Path(cfg.paths.runs) / cfg.classifier.experiment / cfg.data_name / MULTIRUN
     return home / name if name and (home / name).is_dir() else None
 
 

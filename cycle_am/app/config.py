@@ -94,7 +94,7 @@ def register() -> None:
     """Make the schemas and the resolvers known to Hydra; called once by the entry points and tests.
 
     `${add:a,b}` is a + b; `${best_precision:accelerator}` is what suits the hardware;
-    `${three_quarters:n}` is 3 n / 4; `${group:run_dir,name}` what loggers put a run in (`cycle_am.runs.run.group`);
+    `${three_quarters:n}` is 3 n / 4; `${group:run_dir,name}` what loggers put a run in (`Run.group`);
     `${cwd:}` the working folder (`${hydra:runtime.cwd}` is not known yet when a
     multirun's folder is named); `${home:path}` the path without a leading ~.
     """
@@ -111,9 +111,9 @@ def register() -> None:
 
 
 def _group(run_dir: str, name: str) -> str:
-    from cycle_am.runs.run import group  # imports torch, which --help does not need
+    from cycle_am.runs.run import Run  # --help does not need it
 
-    return group(run_dir, name)
+    return Run(run_dir).group(name)
 
 
 def _best_precision(accelerator: str) -> str:

@@ -14,8 +14,8 @@ from torch import nn
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 from cycle_am.runs import provenance
-from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import read_checkpoint
+from cycle_am.runs.run import CONFIG, Run
 
 # Of each task's optimisers, in their order: the group's value -> the setting of the model that it was made with.
 OPTIMISERS: dict[str, tuple[dict[str, str], ...]] = {
@@ -64,7 +64,7 @@ def hold(cfg: DictConfig, path: Path) -> list[str]:
         if given is not None and _plain(given) != value:
             lines.append(f"model.{name}={given} has no effect on a resumed run, its optimiser has {value}")
             cfg.model[name] = value
-            _record(Path(cfg.paths.run_dir) / runs.CONFIG, f"model.{name}", value)
+            _record(Path(cfg.paths.run_dir) / CONFIG, f"model.{name}", value)
     return lines
 
 
@@ -94,7 +94,7 @@ def _record(file: Path, key: str, value: Any) -> None:
 
 def check_data(path: Path, data: pl.LightningDataModule) -> list[str]:
     """A line where the data are not those that the run of the checkpoint `path` was begun with."""
-    then = runs.split(path.parent).get("fingerprint", data.fingerprint)
+    then = Run(path.parent).fingerprint or data.fingerprint
     if then == data.fingerprint:
         return []
     return [

@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cycle_am.files import write_text
-from cycle_am.runs.index import Run
+from cycle_am.runs.index import Entry
 
 HERE = Path(__file__).parent
 POINTS = 300  # of a curve, at most
@@ -32,7 +32,7 @@ FIGURES = ("classifier/auc", "transfer/independent/neg", "transfer/independent/p
 SHOWN = {*FIXED[:7], "settings seed", *(f"figures {key}" for key in FIGURES)}  # columns shown at first
 
 
-def write_dashboard(path: Path, runs: Sequence[Run]) -> Path:
+def write_dashboard(path: Path, runs: Sequence[Entry]) -> Path:
     """Write the page; it appears whole or not at all."""
     return write_text(path, render(content(runs, path.parent.resolve())))
 
@@ -62,7 +62,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def content(runs: Sequence[Run], beside: Path) -> dict[str, Any]:
+def content(runs: Sequence[Entry], beside: Path) -> dict[str, Any]:
     """What the page shows, as plain values. beside: the folder of the page, for the addresses of pictures."""
     varied = differing(runs)
     return {
@@ -72,7 +72,7 @@ def content(runs: Sequence[Run], beside: Path) -> dict[str, Any]:
     }
 
 
-def differing(runs: Iterable[Run]) -> list[str]:
+def differing(runs: Iterable[Entry]) -> list[str]:
     """The settings that not all runs have alike."""
     seen: dict[str, set[str]] = {}
     runs = list(runs)
@@ -81,7 +81,7 @@ def differing(runs: Iterable[Run]) -> list[str]:
     return sorted(key for key, values in seen.items() if len(values) > 1)
 
 
-def columns(runs: Sequence[Run], varied: Sequence[str]) -> list[dict[str, Any]]:
+def columns(runs: Sequence[Entry], varied: Sequence[str]) -> list[dict[str, Any]]:
     """Every column of the table: where its values lie in a run (`group`, `key`) and whether it is shown at first."""
     keys = [("run", key) for key in FIXED]
     keys += [("settings", key) for key in varied]
@@ -94,16 +94,16 @@ def columns(runs: Sequence[Run], varied: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def swept(runs: Iterable[Run]) -> set[str]:
+def swept(runs: Iterable[Entry]) -> set[str]:
     """The settings in which the jobs of a multirun differ."""
-    multiruns: dict[str, list[Run]] = {}
+    multiruns: dict[str, list[Entry]] = {}
     for run in runs:
         if run.group:
             multiruns.setdefault(run.group, []).append(run)
     return {key for jobs in multiruns.values() for key in differing(jobs)}
 
 
-def _row(run: Run, varied: Sequence[str], beside: Path) -> dict[str, Any]:
+def _row(run: Entry, varied: Sequence[str], beside: Path) -> dict[str, Any]:
     values = {key: getattr(run, key) for key in FIXED}
     return {
         **values,

@@ -51,6 +51,27 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         ) from error
 
 
+def resolve_checkpoint(path: str | Path) -> Path:
+    """A checkpoint file as given, or a run folder's `last.ckpt`. Raises UserError where neither exists."""
+    path = Path(path)
+    file = path / "last.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"ckpt_path={path}: there is no checkpoint {file}; give a .ckpt file or a run folder")
+    return file.resolve()
+
+
+def resolve_start(path: str | Path, name: str = "best") -> Path:
+    """The checkpoint whose weights another run begins with: `NAME.ckpt` of a run folder, or a file for `best`
+    and `NAME.ckpt` beside it for a companion. Raises UserError where there is none.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    file = path if name == "best" and not path.is_dir() else folder / f"{name}.ckpt"
+    if not file.is_file():
+        raise UserError(f"init_from={path}: there is no checkpoint {file}; give a run folder or a .ckpt file")
+    return file.resolve()
+
+
 def load_weights(path: str | Path, module: nn.Module, apart: str) -> None:
     """Fill `module` with a checkpoint's weights, all but those whose names begin with `apart`.
 

@@ -2,7 +2,7 @@
 
 A folder counts as a run where it holds what a training writes first (`.hydra/config.yaml` or `environment.json`) or
 last (`finished.json`); what lies inside a run (companions, sanity checks) belongs to it. A file that is cut short or
-of another form is named in `Run.problems` and ends nothing.
+of another form is named in `Entry.problems` and ends nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from yaml import YAMLError
 from cycle_am.runs.failures import FAILED
 from cycle_am.progress import steps
 from cycle_am.runs.provenance import ENVIRONMENT, REPEAT, command, nameless
-from cycle_am.runs.run import CONFIG, FINISHED, MULTIRUN, lacking
+from cycle_am.runs.run import CONFIG, FINISHED, MULTIRUN, Run
 
 MARKS = (CONFIG, Path(ENVIRONMENT), Path(FINISHED))
 RESULTS = ("evaluation", "compare")  # inside a run; elsewhere (`out_dir=`) config.yaml names the run
@@ -44,8 +44,8 @@ T = TypeVar("T")
 
 
 @dataclass
-class Run:
-    """One training.
+class Entry:
+    """One run, as the index shows it.
 
     folder: where it lies; name: the same below the folder of all runs. status: `finished`, `failed` (an error ended
     it: `error`) or `unfinished` (it runs, or was killed). group: the multirun that it is a job of, else empty.
@@ -98,7 +98,7 @@ class Run:
             return None
 
 
-def collect(runs_dir: str | Path) -> list[Run]:
+def collect(runs_dir: str | Path) -> list[Entry]:
     """All runs below `runs_dir`, the newest first. Evaluations that lie beside them are given to their runs."""
     root = Path(runs_dir).resolve()
     runs, elsewhere = {}, []
@@ -127,9 +127,9 @@ def _folders(root: Path) -> Iterator[Path]:
         names[:] = [] if is_run(folder) else sorted(name for name in names if not name.startswith("."))
 
 
-def read_run(folder: Path, root: Path) -> Run:
+def read_run(folder: Path, root: Path) -> Entry:
     """One run from its folder below `root`."""
-    run = Run(folder, folder.relative_to(root).as_posix())
+    run = Entry(folder, folder.relative_to(root).as_posix())
     parts = folder.relative_to(root).parts
     run.group = "/".join(parts[:-1]) if MULTIRUN in parts[:-1] else ""
     _read_settings(run)
@@ -142,7 +142,7 @@ def read_run(folder: Path, root: Path) -> Run:
     return run
 
 
-def _read_settings(run: Run) -> None:
+def _read_settings(run: Entry) -> None:
     """The configuration, without what only says where the run lies."""
     made = run.read(run.folder / ENVIRONMENT, _json) or {}
     config = made.get("config") or run.read(run.folder / CONFIG, _resolved) or {}
@@ -162,26 +162,26 @@ def _read_settings(run: Run) -> None:
     run.repeat = command(run.folder) if (run.folder / REPEAT).is_file() else ""
 
 
-def _time(run: Run) -> str:
+def _time(run: Entry) -> str:
     """When a run without `environment.json` began: the age of its oldest mark."""
     seconds = min((run.folder / mark).stat().st_mtime for mark in MARKS if (run.folder / mark).is_file())
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _read_state(run: Run) -> None:
+def _read_state(run: Entry) -> None:
     """Finished, failed or neither."""
     failed = run.read(run.folder / FAILED, _json)
     if failed:
         run.status, run.error = "failed", nameless(str(failed.get("error", "")))
     finished = run.read(run.folder / FINISHED, _json)
     if finished:
-        run.status = run.status if lacking(run.folder, finished) else "finished"
+        run.status = run.status if Run(run.folder).lacking(finished) else "finished"
         run.seconds, run.epochs = _number(finished.get("seconds")), finished.get("epochs")
         run.score = _number(finished.get("score"))
         run.last = {key: _number(value) for key, value in finished.get("metrics", {}).items()}
 
 
-def _read_curves(run: Run) -> None:
+def _read_curves(run: Entry) -> None:
     """Lightning's `metrics.csv`; a resumed run has several, of which a later one replaces what it repeats."""
     files = sorted(
         run.folder.glob("csv/version_*/metrics.csv"), key=lambda f: int(f.parent.name.split("_")[1])
@@ -214,7 +214,7 @@ def curves(log: pd.DataFrame) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_end(run: Run) -> None:
+def _read_end(run: Entry) -> None:
     """Of a run that has not finished: what its curves say so far."""
     if run.status == "finished" or not run.curves:
         return
@@ -225,7 +225,7 @@ def _read_end(run: Run) -> None:
         run.score = float(best(run.curves[run.monitor][:, 2]))
 
 
-def _read_results(run: Run, folder: Path) -> None:
+def _read_results(run: Entry, folder: Path) -> None:
     """The figures and the page of an evaluation."""
     metrics = run.read(folder / "metrics.json", _json) or {}
     for key, figure in metrics.items():
@@ -246,7 +246,7 @@ def _evaluated(folder: Path) -> Path | None:
     return Path(run).resolve() if run else None
 
 
-def _find_pictures(run: Run) -> None:
+def _find_pictures(run: Entry) -> None:
     """What was drawn while training: `<label>/epoch_000.png`, and single files; panels come first."""
     found: dict[str, list[tuple[int | None, Path]]] = {}
     for file in sorted(run.folder.glob("*/epoch_*.png")):

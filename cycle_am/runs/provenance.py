@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from cycle_am.runs import run as runs
+from cycle_am.runs.checkpoints import resolve_checkpoint
 from cycle_am.files import write_atomically
 
 ENVIRONMENT = "environment.json"
@@ -106,7 +106,7 @@ def inputs(cfg: DictConfig) -> dict[str, Path]:
     if cfg.init_from:
         found["init_from"] = Path(cfg.init_from).resolve()
     if cfg.ckpt_path and cfg.ckpt_path != "auto":
-        found["ckpt_path"] = runs.resolve_checkpoint(cfg.ckpt_path)
+        found["ckpt_path"] = resolve_checkpoint(cfg.ckpt_path)
     for key, name in KEPT.items():
         if cfg.classifier and key in cfg.classifier:
             found[f"classifier.{key}"] = run_dir / f"{name}.ckpt"

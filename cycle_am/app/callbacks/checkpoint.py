@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 class _Movable(ModelCheckpoint):
     """A resumed run may lie in another folder than the one it continues: what was saved there counts as
-    saved here, provided that the file was copied (`cycle_am.runs.run.adopt`)."""
+    saved here, provided that the file was copied (`Run.adopt`)."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over scores and file names, not the folder."""

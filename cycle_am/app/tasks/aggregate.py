@@ -22,8 +22,8 @@ from cycle_am.metrics.spread import RunFigures, Split, Tested, ensemble
 from cycle_am.reports import spread as page
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.page import MISSING, write_report
-from cycle_am.runs import run as runs
 from cycle_am.runs.results import read_metrics, write_maps, write_metrics
+from cycle_am.runs.run import MULTIRUN, Run
 
 Evaluate = Callable[[DictConfig], Path]
 #: What must be equal between runs; of the data all but the fold.
@@ -43,12 +43,17 @@ DESCRIPTION = ("case_id", "patient_id", "label", "diameter_mm")  # columns of ca
 class Member:
     """One finished run of the aggregate."""
 
-    path: Path
+    run: Run
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.run.folder
 
     @cached_property
     def settings(self) -> DictConfig:
         """What it was trained with."""
-        return runs.settings(self.path)
+        return self.run.settings
 
     @property
     def seed(self) -> int:
@@ -94,10 +99,10 @@ def aggregate_runs(cfg: DictConfig, evaluate: Evaluate) -> Path:
     prepare(cfg)
     home, found = find(cfg)
     members, left_out = [], []
-    for path in found:
-        (members if runs.finished(path) and (path / "best.ckpt").is_file() else left_out).append(path)
-    for path in left_out:
-        say(f"left out, not finished: {path}")
+    for run in found:
+        (members if run.finished() and run.checkpoint().is_file() else left_out).append(run)
+    for run in left_out:
+        say(f"left out, not finished: {run}")
     members = sorted(map(Member, members), key=lambda one: (one.fold, one.seed))
     check_together(members, home)
     for number, one in enumerate(members, 1):
@@ -110,40 +115,34 @@ def aggregate_runs(cfg: DictConfig, evaluate: Evaluate) -> Path:
 
 
 # ---------------------------------------------------------------------------------- which runs
-def find(cfg: DictConfig) -> tuple[Path, list[Path]]:
+def find(cfg: DictConfig) -> tuple[Path, list[Run]]:
     """Where the aggregate goes by default, and the runs, finished or not. Raises UserError where there are none."""
     if cfg.runs is None:
         home = newest_multirun(cfg)
-        return home, runs.members(home)
+        return home, Run.all_in(home)
     patterns = list(cfg.runs) if isinstance(cfg.runs, (list, ListConfig)) else [cfg.runs]
     found = [run for pattern in patterns for run in matching(str(pattern))]
-    return found[0].parent, list(dict.fromkeys(run.resolve() for run in found))
+    folders = dict.fromkeys(run.folder.resolve() for run in found)
+    return found[0].folder.parent, list(map(Run, folders))
 
 
 def newest_multirun(cfg: DictConfig) -> Path:
     """The newest multirun of the experiment on the data that has a finished run."""
-    home = Path(cfg.paths.runs) / cfg.name / cfg.data_name / runs.MULTIRUN
-    found = [folder for folder in home.glob("*") if any(map(runs.finished, runs.members(folder)))]
+    home = Path(cfg.paths.runs) / cfg.name / cfg.data_name / MULTIRUN
+    found = [folder for folder in home.glob("*") if any(map(Run.finished, Run.all_in(folder)))]
     if not found:
         names = ",".join(dict.fromkeys(["classifier", cfg.name]))  # a CycleAM needs its own
         raise UserError(
             f"no finished multirun in {home}; run `python train.py -m experiment={names} seed=0,1,2` with your data "
             "settings, or give runs=[FOLDER,...]"
         )
-    return max(found, key=lambda folder: max(map(_finished_at, runs.members(folder))))
+    return max(found, key=lambda folder: max(map(Run.finished_at, Run.all_in(folder))))
 
 
-def _finished_at(run: Path) -> int:
-    """When, in nanoseconds; 0 for a run that is not."""
-    return (run / runs.FINISHED).stat().st_mtime_ns if runs.finished(run) else 0
-
-
-def matching(pattern: str) -> list[Path]:
+def matching(pattern: str) -> list[Run]:
     """The runs that a folder of a run, a folder of runs or a pattern of either names."""
     paths = sorted(map(Path, glob(pattern)))
-    found = [
-        run for path in paths for run in ([path] if (path / runs.CONFIG).is_file() else runs.members(path))
-    ]
+    found = [run for path in paths for run in ([Run(path)] if Run(path).is_one() else Run.all_in(path))]
     if not found:
         raise UserError(f"runs={pattern}: there is no run; give folders of runs or of multiruns")
     return found
@@ -178,7 +177,7 @@ def check_together(members: Sequence[Member], home: Path) -> None:
 
 def fingerprint(member: Member) -> str:
     """Of the data and their split."""
-    return runs.split(member.path).get("fingerprint", "unknown")
+    return member.run.fingerprint or "unknown"
 
 
 def comparable(settings: DictConfig) -> dict[str, Any]:
@@ -208,9 +207,9 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator
 def is_evaluated(member: Member) -> bool:
     """Whether its evaluation is there, newer than its checkpoint, and of the patients that it has not seen."""
     metrics = member.results / "metrics.json"
-    if not metrics.is_file() or metrics.stat().st_mtime_ns < (member.path / "best.ckpt").stat().st_mtime_ns:
+    if not metrics.is_file() or metrics.stat().st_mtime_ns < member.run.checkpoint().stat().st_mtime_ns:
         return False
-    return runs.is_test_part(member.path, member.cases().patient_id)
+    return member.run.is_test_part(member.cases().patient_id)
 
 
 def settings_of_evaluation(cfg: DictConfig, member: Member) -> DictConfig:

@@ -32,28 +32,28 @@ from cycle_am.metrics.comparison import (
 )
 from cycle_am.reports import comparison as page
 from cycle_am.reports.page import write_report
-from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import load_module
 from cycle_am.runs.results import write_cases, write_maps, write_metrics
+from cycle_am.runs.run import Run
 
 BACKGROUND = 128  # training images, for baselines and for the statistics of random networks
 
 
 def compare_explainers(
-    cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
+    cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
     figures/ and report.html into `out_dir`; returns the rows of the loggers' table of cases."""
     preset = chosen_preset(cfg)
-    classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
+    classifiers = find_classifiers(cfg, run.checkpoint())
     say(classifiers.describe())
     classifiers.check_split(data)
     plan = make_plan(cfg, preset)
-    subject = make_subject(cfg, preset, plan, run_dir, classifiers, data)
+    subject = make_subject(cfg, preset, plan, run, classifiers, data)
     shared = share(subject, plan)
     own = {key: value for key, value in preset.items() if key != "explainers"}  # each is kept by itself
     own |= {"overrides": dict(plan.overrides), "seed": plan.seed}
-    digest = settings_digest({"plan": own, "run": _state(run_dir), "cases": subject.cases.digest()})
+    digest = settings_digest({"plan": own, "run": _state(run), "cases": subject.cases.digest()})
     results = compare_all(subject, plan, shared, out_dir / "parts", digest)
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
     one = page.compared(subject, shared, results, table(results), **options)
@@ -67,7 +67,7 @@ def compare_explainers(
         **{name: measured.maps for name, measured in one.supported.items()},
     )
     write_npz(out_dir / "images.npz", images(subject, shared))
-    seconds = (runs.finished(run_dir) or {}).get("seconds") or np.nan
+    seconds = (run.finished() or {}).get("seconds") or np.nan
     truth = data.truth or "the readers' consensus outline, grown by 3 mm"
     bootstrap = f"{cfg.evaluation.resamples} resamples of patients, seed {cfg.evaluation.seed}"
     small_print = {"Preset": cfg.evaluation.preset, "Bootstrap": bootstrap, **notes}
@@ -119,19 +119,17 @@ def make_subject(
     cfg: DictConfig,
     preset: Mapping[str, Any],
     plan: Plan,
-    run_dir: Path,
+    run: Run,
     classifiers: Classifiers,
     data: pl.LightningDataModule,
 ) -> Subject:
     """Networks, cases and variants; generators are trained again where the preset asks for it."""
-    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
+    gan = load_module(run.checkpoint(), get_class(cfg.model._target_), **classifiers.networks())
     background = some(data.train_cases, BACKGROUND, plan.seed).window()[0]
     generators = any(map(needs_generators, plan.explainers))
     kinds = preset["retrain"] or [LAST, WHOLE]
     variants = [
-        variant(
-            kind, run_dir, classifiers, background, bool(preset["retrain"]) and generators, cfg.paths.cache
-        )
+        variant(kind, run, classifiers, background, bool(preset["retrain"]) and generators, cfg.paths.cache)
         for kind in kinds
     ]
     variants = [one for one in variants if one]
@@ -146,7 +144,7 @@ def some(cases: Cases, count: int | None, seed: int) -> Cases:
     return cases.select(np.sort(stratified_subset(cases.label, count, seed)))
 
 
-def _state(run_dir: Path) -> list[Any]:
+def _state(run: Run) -> list[Any]:
     """What changes when the run's generators or classifier do."""
-    files = [path for name in ("best.ckpt", "classifier.ckpt") if (path := run_dir / name).is_file()]
+    files = [path for name in ("best", "classifier") if (path := run.checkpoint(name)).is_file()]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

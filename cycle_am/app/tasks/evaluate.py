@@ -29,10 +29,10 @@ from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 from cycle_am.metrics.inference import generate
 from cycle_am.reports.dashboard import write_dashboard
-from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import load_module
 from cycle_am.runs.index import collect
 from cycle_am.runs.results import read_metrics
+from cycle_am.runs.run import Run
 
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
@@ -48,29 +48,29 @@ def evaluate(cfg: DictConfig) -> Path:
         return OVERVIEWS[cfg.evaluation.task](cfg)
     check_config(cfg)
     prepare(cfg)
-    run_dir = find_run(cfg)
-    say(f"run {run_dir}")
+    run = find_run(cfg)
+    say(f"run {run}")
     data = build_data(cfg)
-    runs.check_split(run_dir, data)
+    run.check_test_part(data)
     task = cfg.evaluation.task or cfg.task
-    out_dir = Path(cfg.out_dir or run_dir / FOLDERS.get(task, "evaluation"))
+    out_dir = Path(cfg.out_dir or run.folder / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
-    tables = TASKS[task](cfg, run_dir, data, out_dir)
+    tables = TASKS[task](cfg, run, data, out_dir)
     if cfg.logger:
-        log_results(cfg, run_dir, out_dir, tables, task)
-    text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run_dir)}), resolve=True)
+        log_results(cfg, run, out_dir, tables, task)
+    text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run)}), resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     return out_dir
 
 
-def find_run(cfg: DictConfig) -> Path:
+def find_run(cfg: DictConfig) -> Run:
     """The run as given by `run=`, else the latest one. Raises UserError where it has no best checkpoint."""
-    run_dir = Path(cfg.run) if cfg.run else runs.latest(cfg.paths.runs, cfg.name, cfg.data_name)
-    if not (run_dir / "best.ckpt").is_file():
-        raise UserError(f"run={run_dir}: there is no best.ckpt; give the folder of a run that has one")
-    if not runs.finished(run_dir):
-        warn(f"the training of {run_dir} has not finished; its best checkpoint so far is evaluated")
-    return run_dir
+    run = Run(cfg.run) if cfg.run else Run.latest(cfg.paths.runs, cfg.name, cfg.data_name)
+    if not run.checkpoint().is_file():
+        raise UserError(f"run={run}: there is no best.ckpt; give the folder of a run that has one")
+    if not run.finished():
+        warn(f"the training of {run} has not finished; its best checkpoint so far is evaluated")
+    return run
 
 
 def device(cfg: DictConfig) -> torch.device:
@@ -80,28 +80,28 @@ def device(cfg: DictConfig) -> torch.device:
 
 
 # What each task returns: tables for the loggers, by name; their cells hold numbers, text and uint8 pictures.
-def _classifier(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
-    module = load_classifier(run_dir / "best.ckpt").to(device(cfg))
-    evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run_dir, data), **options(cfg))
+def _classifier(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    module = load_classifier(run.checkpoint()).to(device(cfg))
+    evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run, data), **options(cfg))
     return {"cases": case_rows(out_dir, {"x": data.test_cases.window()[0]})}
 
 
-def _cycle_am(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
-    classifiers = find_classifiers(cfg, run_dir / "best.ckpt")
+def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    classifiers = find_classifiers(cfg, run.checkpoint())
     say(classifiers.describe())
     classifiers.check_split(data)
-    gan = load_module(run_dir / "best.ckpt", get_class(cfg.model._target_), **classifiers.networks())
+    gan = load_module(run.checkpoint(), get_class(cfg.model._target_), **classifiers.networks())
     explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
     modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
-    small_print = notes(run_dir, data) | {"Classifiers": classifiers.describe()}
+    small_print = notes(run, data) | {"Classifiers": classifiers.describe()}
     evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
     x = data.test_cases.window()[0][:ROWS]
     x_neg, x_pos = generate(gan, x)
     return {"cases": case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})}
 
 
-def _compare(cfg: DictConfig, run_dir: Path, data: pl.LightningDataModule, out_dir: Path) -> Tables:
-    cases = compare_explainers(cfg, run_dir, data, out_dir, notes(run_dir, data))
+def _compare(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+    cases = compare_explainers(cfg, run, data, out_dir, notes(run, data))
     return {"cases": cases, "compare": pd.read_csv(out_dir / "compare.csv").to_dict("records")}
 
 
@@ -126,11 +126,10 @@ def options(cfg: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key != "task"}
 
 
-def notes(run_dir: Path, data: pl.LightningDataModule) -> dict[str, str]:
+def notes(run: Run, data: pl.LightningDataModule) -> dict[str, str]:
     """Small print of a report: what was evaluated on what."""
     return {
-        "Checkpoint": str(run_dir / "best.ckpt")
-        + ("" if runs.finished(run_dir) else " (of an unfinished training)"),
+        "Checkpoint": str(run.checkpoint()) + ("" if run.finished() else " (of an unfinished training)"),
         "Data": f"fingerprint {data.fingerprint}\n{data.describe()}",
     }
 
@@ -146,14 +145,14 @@ def case_rows(out_dir: Path, pictures: Mapping[str, Tensor]) -> Rows:
     ]
 
 
-def log_results(cfg: DictConfig, run_dir: Path, out_dir: Path, tables: Tables, task: str) -> None:
+def log_results(cfg: DictConfig, run: Run, out_dir: Path, tables: Tables, task: str) -> None:
     """Figures, tables and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
     evaluated are its lineage.
     """
     job_type = "compare" if task == "compare" else "evaluate"
     names = ("best", "classifier", "selector", "judge")
-    sources = {name: file for name in names if (file := run_dir / f"{name}.ckpt").is_file()}
-    loggers = log.build_for_results(cfg, out_dir, runs.group(run_dir, cfg.name), job_type)
+    sources = {name: file for name in names if (file := run.checkpoint(name)).is_file()}
+    loggers = log.build_for_results(cfg, out_dir, run.group(cfg.name), job_type)
     failed = True
     try:
         facts = {"lineage": lineage.describe(sources, cfg.paths.runs)}

@@ -27,7 +27,7 @@ from cycle_am.files import write_atomically
 from cycle_am.model.custom import Custom, wrap
 from cycle_am.model.file import SUFFIX, write
 from cycle_am.model.model import Model
-from cycle_am.runs import run as runs
+from cycle_am.runs.run import CONFIG
 from datamodules.base import NoduleDataModule
 
 CASES, CLASSIFIERS = "cases.npz", "classifiers"
@@ -96,7 +96,7 @@ def _train(first: DictConfig, then: DictConfig, own: Custom) -> None:
     train_companions(first)
     folder = Path(then.paths.run_dir)
     text = OmegaConf.to_yaml(then)
-    write_atomically(folder / runs.CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
     train_cycle_am(then, own)
 
 

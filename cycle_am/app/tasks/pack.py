@@ -23,8 +23,8 @@ from cycle_am.model.file import Content, state_digest, write
 from cycle_am.model.mistakes import AROUND
 from cycle_am.model.model import Model
 from cycle_am.model.trust import Assessor
-from cycle_am.runs import run as runs
 from cycle_am.runs.checkpoints import load_module
+from cycle_am.runs.run import Run
 from cycle_am.task import Task
 
 METRICS = "metrics.json"
@@ -52,15 +52,16 @@ def of_run(
 
     classifier: the user's own network, where the run explains one that its settings do not name.
     """
-    best = run_dir / "best.ckpt"
+    run = Run(run_dir)
+    best = run.checkpoint()
     if not best.is_file():
         raise UserError(f"{run_dir} has no best.ckpt; give the folder of a finished CycleAM run")
     register()
-    cfg = runs.settings(run_dir)
+    cfg = run.settings
     if cfg.get("task") != "cycle_am":
         raise UserError(f"{run_dir} is a run of {cfg.get('name')}; give the folder of a CycleAM run")
     data = build_data(cfg)
-    runs.check_split(run_dir, data)
+    run.check_test_part(data)
     own = None if classifier is None else wrap(classifier)
     classifiers = find_classifiers(cfg, best, own=own)
     gan = load_module(best, get_class(cfg.model._target_), **classifiers.networks())
@@ -83,7 +84,7 @@ def of_run(
         "networks": described,
         "trust": assessor.facts(),
         "metrics": _metrics(run_dir, metrics),
-        "patients": _patients(run_dir, cfg, data),
+        "patients": _patients(run, cfg, data),
         "data": {
             "name": str(cfg.data_name),
             "fingerprint": data.fingerprint,
@@ -127,8 +128,8 @@ def _metrics(run_dir: Path, file: str | Path | None) -> dict[str, Any]:
     return json.loads(found.read_text(encoding="utf-8")) if found else {}
 
 
-def _patients(run_dir: Path, cfg: DictConfig, data: pl.LightningDataModule) -> dict[str, Any]:
+def _patients(run: Run, cfg: DictConfig, data: pl.LightningDataModule) -> dict[str, Any]:
     """Whom the model saw: digests of ids, and the ids themselves where they are public."""
     parts = [*data.train_cases.patient_id, *data.val_cases.patient_id]
     public = sorted(set(map(str, parts))) if str(cfg.data_name).partition("_")[0] in PUBLIC else []
-    return {"seen": runs.split(run_dir).get("seen", []), "public": public}
+    return {"seen": run.split.get("seen", []), "public": public}

@@ -23,13 +23,13 @@ from cycle_am.metrics.sanity import layer_order, randomised
 from cycle_am.model.custom import Custom
 from cycle_am.runs.checkpoints import load_module, read_checkpoint, save
 from cycle_am.runs.recorded import update_targets
-from cycle_am.runs.run import CONFIG
+from cycle_am.runs.run import CONFIG, Run
 
 OTHER_SEED = 1000  # added to the run's own
 
 
 def variant(
-    kind: str, run_dir: Path, classifiers: Classifiers, images: torch.Tensor, generators: bool, cache: str
+    kind: str, run: Run, classifiers: Classifiers, images: torch.Tensor, generators: bool, cache: str
 ) -> Variant | None:
     """One of `last_layer`, `whole_network`, `random_labels`, `seed`; with `generators`, those trained for it.
 
@@ -38,7 +38,7 @@ def variant(
     only, so no generators are trained for them.
     Raises UserError where the run's own settings are not at hand.
     """
-    folder = run_dir / "sanity" / kind
+    folder = run.folder / "sanity" / kind
     if isinstance(classifiers.explained, Custom) and kind != SEED:
         own = classifiers.explained.net
         return (
@@ -46,10 +46,10 @@ def variant(
             if kind == LABELS
             else Variant(kind, randomised(own, _names(kind, own, images), images=images))
         )
-    network = classifier(kind, run_dir, folder, classifiers, images, cache)
+    network = classifier(kind, run, folder, classifiers, images, cache)
     if not generators:
         return Variant(kind, network)
-    cfg = changed(settings(run_dir / CONFIG), folder, cache)
+    cfg = changed(settings(run.folder / CONFIG), folder, cache)
     cfg.classifier = OmegaConf.merge(cfg.classifier, _classifier_paths(kind, folder, classifiers))
     if kind == SEED:
         cfg.seed += OTHER_SEED
@@ -60,7 +60,7 @@ def variant(
 
 
 def classifier(
-    kind: str, run_dir: Path, folder: Path, classifiers: Classifiers, images: torch.Tensor, cache: str
+    kind: str, run: Run, folder: Path, classifiers: Classifiers, images: torch.Tensor, cache: str
 ) -> nn.Module:
     """The variant's network, kept as `classifier.ckpt` in its folder."""
     explained = classifiers.load_explained()
@@ -69,7 +69,7 @@ def classifier(
     path = folder / "classifier.ckpt"
     if not path.is_file():
         if kind == LABELS:
-            _train_on_random_labels(run_dir, folder, cache)
+            _train_on_random_labels(run, folder, cache)
         else:
             names = _names(kind, explained.net, images)
             explained.net = randomised(explained.net, names, images=images)
@@ -89,8 +89,8 @@ def write_with(path: Path, source: Path, state: Mapping[str, torch.Tensor]) -> N
     save(checkpoint, path)
 
 
-def _train_on_random_labels(run_dir: Path, folder: Path, cache: str) -> None:
-    cfg = changed(settings(run_dir / "classifier.yaml"), folder / "classifier", cache)
+def _train_on_random_labels(run: Run, folder: Path, cache: str) -> None:
+    cfg = changed(settings(run.folder / "classifier.yaml"), folder / "classifier", cache)
     cfg.companions = {}
     cfg.data.shuffle_labels = True
     say(f"classifier with random labels: {folder / 'classifier'}")

@@ -33,8 +33,8 @@ from cycle_am.errors import UserError
 from cycle_am.files import copy_atomically
 from cycle_am.model.custom import Custom
 from cycle_am.runs import provenance
-from cycle_am.runs import run as runs
-from cycle_am.runs.checkpoints import load_weights
+from cycle_am.runs.checkpoints import load_weights, resolve_checkpoint, resolve_start
+from cycle_am.runs.run import Run
 
 say = rank_zero_only(partial(print, flush=True))
 # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those
@@ -60,11 +60,11 @@ def train(cfg: DictConfig) -> Result:
 @rank_zero_only
 def publish(cfg: DictConfig) -> None:
     """Let `latest` point to the run where it has finished; in one line why not, where that cannot be done."""
-    run_dir = cfg.paths.run_dir
-    if not runs.finished(run_dir):
-        say(f"not finished; the same with ckpt_path={run_dir} goes on")
+    run = Run(cfg.paths.run_dir)
+    if not run.finished():
+        say(f"not finished; the same with ckpt_path={run} goes on")
     elif cfg.publish is not False:  # null: yes, but for an entry point's multirun (cycle_am.app.entry.settle)
-        warn(runs.publish(run_dir, Path(cfg.paths.runs) / cfg.name / cfg.data_name))
+        warn(run.publish(Path(cfg.paths.runs) / cfg.name / cfg.data_name))
 
 
 def warn(*lines: str | None) -> None:
@@ -150,7 +150,7 @@ def train_companions(cfg: DictConfig, source: Path | None = None) -> None:
 
 def companion(cfg: DictConfig, name: str, changes: DictConfig) -> DictConfig:
     """The configuration of a companion: the explained classifier's with `changes`, in a folder of its own."""
-    start = str(runs.resolve_start(cfg.init_from, name)) if cfg.init_from else None
+    start = str(resolve_start(cfg.init_from, name)) if cfg.init_from else None
     folder = {
         "paths": {"run_dir": str(Path(cfg.paths.run_dir) / name)},
         "ckpt_path": None,
@@ -220,27 +220,25 @@ def resume_source(cfg: DictConfig) -> Path | None:
     if cfg.ckpt_path == "auto":
         own = Path(cfg.paths.run_dir) / "last.ckpt"
         return own if own.is_file() else None
-    return runs.resolve_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
+    return resolve_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
 
 
 def take_over(cfg: DictConfig, resume: Path | None) -> Result | None:
     """Copy what the resumed run had; its result, if it had ended and no more epochs are asked for."""
     if resume is None:
         return None
-    run_dir = Path(cfg.paths.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    ended = runs.ended(resume.parent)
+    run, before = Run(cfg.paths.run_dir), Run(resume.parent)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    ended = before.ended()
     if ended and (resume.name != "last.ckpt" or asks_for_more(cfg, ended)):
         ended = None
-    rank_zero_only(runs.adopt)(resume.parent, run_dir, whole=bool(ended))
+    rank_zero_only(run.adopt)(before, whole=bool(ended))
     if not ended:
         warn(*resuming.hold(cfg, resume))
         return None
-    say(f"{run_dir} has finished before")
+    say(f"{run} has finished before")
     warn(*resuming.unused(resume.parent, cfg))
-    return {key: ended[key] for key in ("score", "metrics", "best_metrics")} | {
-        "best": str(run_dir / "best.ckpt")
-    }
+    return {key: ended[key] for key in ("score", "metrics", "best_metrics")} | {"best": str(run.checkpoint())}
 
 
 def asks_for_more(cfg: DictConfig, ended: dict[str, Any]) -> bool:
@@ -266,13 +264,14 @@ def settle_split(
     resume: the checkpoint that it goes on from; others: folders of further runs. Raises UserError where patients that
     are to be tested were seen by one of them.
     """
-    start = runs.resolve_start(cfg.init_from).parent if cfg.init_from else None
+    start = resolve_start(cfg.init_from).parent if cfg.init_from else None
     folders = dict.fromkeys(filter(None, (resume and resume.parent, start, *others)))
-    for folder in folders:
-        runs.check_split(folder, data)
+    starts = list(map(Run, folders))
+    for earlier in starts:
+        earlier.check_test_part(data)
     if resume:
         warn(*resuming.check_data(resume, data))
-    rank_zero_only(runs.write_split)(cfg.paths.run_dir, data, folders)
+    rank_zero_only(Run(cfg.paths.run_dir).write_split)(data, starts)
 
 
 def start_from(cfg: DictConfig, module: pl.LightningModule) -> dict[str, Path]:
@@ -282,7 +281,7 @@ def start_from(cfg: DictConfig, module: pl.LightningModule) -> dict[str, Path]:
     """
     if not cfg.init_from:
         return {}
-    path = runs.resolve_start(cfg.init_from)
+    path = resolve_start(cfg.init_from)
     say(f"weights of {path}")
     load_weights(path, module, apart="classifier.")
     return {"init_from": path}
@@ -299,7 +298,7 @@ def fit(
     if resume:
         resuming.check_checkpoint(resume, module, cfg.trainer.max_epochs)
     rank_zero_only(provenance.record)(cfg)
-    rank_zero_only(runs.mark_begun)(cfg.paths.run_dir)
+    rank_zero_only(Run(cfg.paths.run_dir).mark_begun)()
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.callbacks or {}).values() if c]
     callbacks.sort(
         key=lambda c: isinstance(c, LastCheckpoint)
@@ -387,8 +386,8 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
 
     seconds: of the training since it was last started.
     """
-    run_dir = Path(cfg.paths.run_dir)
-    best, last = run_dir / "best.ckpt", run_dir / "last.ckpt"
+    run = Run(cfg.paths.run_dir)
+    best, last = run.checkpoint(), run.checkpoint("last")
     if trainer.is_global_zero and last.is_file() and not has_best(trainer):
         copy_atomically(last, best)
     trainer.strategy.barrier()  # the other processes look for best.ckpt too
@@ -407,7 +406,7 @@ def conclude(cfg: DictConfig, trainer: pl.Trainer, seconds: float) -> Result:
             "max_steps": trainer.max_steps,
             "epochs": trainer.current_epoch,
         }
-        runs.mark_finished(run_dir, **facts, companions=list(cfg.companions or {}), seconds=seconds, **result)
+        run.mark_finished(**facts, companions=list(cfg.companions or {}), seconds=seconds, **result)
     return result
 
 

@@ -19,7 +19,7 @@ from cycle_am.reader_study.design.blind import study_leaks
 from cycle_am.reader_study.design.orders import draw_orders, middle_third
 from cycle_am.reader_study.files import Key, Study
 from cycle_am.reader_study.web import links
-from cycle_am.runs import run as runs
+from cycle_am.runs.run import Run
 
 CRITERIA = ["intuitive_validity", "semantic_meaningfulness", "image_quality"]
 LOW, HIGH = -4, 4
@@ -45,7 +45,9 @@ def build(folder: Path, cfg: DictConfig) -> Study:
     settings = cfg.study.create
     check_settings(cfg)
     methods = {name: settings.names.get(name, name) for name in settings.methods}
-    home = Path(settings.compare or runs.latest(cfg.paths.runs, "cycle_am_small", "phantom") / "compare")
+    home = Path(
+        settings.compare or Run.latest(cfg.paths.runs, "cycle_am_small", "phantom").folder / "compare"
+    )
     source = material.read_material(home, list(methods))
     words = texts.read_texts(
         Path(settings.texts or texts.TEXTS), settings.languages, [*methods, *methods.values()]

@@ -18,7 +18,7 @@ from hydra.errors import OverrideParseException
 from cycle_am.app import console
 from tests.helpers import ROOT, environment, run
 
-EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf/experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(console.options("experiment", [ROOT / "conf"]))
 COMMANDS = ["train", "evaluate", "prepare", "study"]
 
 

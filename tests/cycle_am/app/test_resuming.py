@@ -15,7 +15,7 @@ from cycle_am.app.classifiers import Classifiers
 from cycle_am.app.tasks.evaluate import evaluate
 from cycle_am.app.tasks.train import train
 from cycle_am.errors import UserError
-from cycle_am.runs import run as runs
+from cycle_am.runs.run import Run
 from lightning_modules.classifier import ClassifierModule
 from tests.helpers import TINY_CLASSIFIER, TINY_CYCLE_AM, composed
 
@@ -43,7 +43,7 @@ def start(trained) -> Path:
 
 
 def seen(run_dir: Path) -> set[str]:
-    return set(runs.split(run_dir)["seen"])
+    return set(Run(run_dir).split["seen"])
 
 
 def test_a_run_that_is_resumed_on_another_split_is_refused(trained, start):
@@ -67,10 +67,10 @@ def test_a_checkpoint_alone_does_not_say_whom_it_saw(trained, start, tmp_path, c
     bare.write_bytes((start / "last.ckpt").read_bytes())
     best = Path(longer(bare, trained, "bare", "data.split_seed=5")["best"])
     assert f"{tmp_path} does not say which patients trained it" in capsys.readouterr().out
-    assert runs.split(best.parent)["unknown"] is True
+    assert Run(best.parent).split["unknown"] is True
     longer(best.parent, trained, "bare again", "data.split_seed=5", "trainer.max_epochs=3")
     assert f"{best.parent} does not say which patients trained it" in capsys.readouterr().out
-    assert runs.split(start)["unknown"] is False
+    assert Run(start).split["unknown"] is False
 
 
 def test_a_finished_run_that_is_taken_over_keeps_its_split_and_its_settings(trained, start, capsys):
@@ -164,10 +164,10 @@ def test_a_training_that_begins_anew_does_not_mix_with_another(trained, start):
 
 def test_while_it_goes_on_a_run_is_not_finished(trained, start, monkeypatch):
     first = Path(longer(start, trained, "going on")["best"]).parent
-    assert runs.finished(first)["epochs"] == 2
+    assert Run(first).finished()["epochs"] == 2
 
     def look(*_, **__):
-        raise RuntimeError(f"finished: {runs.finished(first)}")
+        raise RuntimeError(f"finished: {Run(first).finished()}")
 
     monkeypatch.setattr("cycle_am.app.tasks.train.run_trainer", look)
     with pytest.raises(RuntimeError, match="finished: None"):
@@ -180,7 +180,7 @@ def test_an_evaluation_says_that_the_training_goes_on(trained, start, tmp_path, 
     small = [*TINY_CLASSIFIER, "evaluation.resamples=20"]
     for folder, said in ((start, False), (copy, True)):
         if said:
-            runs.mark_begun(folder)
+            Run(folder).mark_begun()
         evaluate(composed([*small, f"run={folder}", f"out_dir={tmp_path}/out"], trained, config="evaluate"))
         assert ("has not finished; its best checkpoint so far" in capsys.readouterr().out) is said
         assert ("of an unfinished training" in (tmp_path / "out/report.html").read_text()) is said
@@ -191,8 +191,8 @@ def test_a_companion_of_another_split_is_asked_for_its_own(tmp_path):
     own, other = (instantiate(module, split_seed=seed) for seed in (0, 5))
     for data in (own, other):
         data.setup()
-    runs.write_split(tmp_path / "run", own)
-    runs.write_split(tmp_path / "run/judge", other)
+    Run(tmp_path / "run").write_split(own)
+    Run(tmp_path / "run/judge").write_split(other)
     found = [tmp_path / f"run/{name}.ckpt" for name in ("best", "selector", "judge")]
     assert Classifiers(*found).folders() == [tmp_path / "run", tmp_path / "run/judge"]
     with pytest.raises(UserError, match=r"patients of the test part trained .*run/judge"):
@@ -200,14 +200,14 @@ def test_a_companion_of_another_split_is_asked_for_its_own(tmp_path):
 
 
 def test_a_run_has_finished_when_its_companions_have(start, tmp_path):
-    assert runs.ended(start)["companions"] == ["selector", "judge"]
-    assert runs.finished(start)
-    runs.mark_finished(tmp_path, companions=["judge"])
-    assert runs.ended(tmp_path)
-    assert runs.finished(tmp_path) is None
-    runs.mark_finished(tmp_path / "judge", companions=[])
-    assert runs.finished(tmp_path)
-    assert runs.ended(start / "judge")["companions"] == []
+    assert Run(start).ended()["companions"] == ["selector", "judge"]
+    assert Run(start).finished()
+    Run(tmp_path).mark_finished(companions=["judge"])
+    assert Run(tmp_path).ended()
+    assert Run(tmp_path).finished() is None
+    Run(tmp_path / "judge").mark_finished(companions=[])
+    assert Run(tmp_path).finished()
+    assert Run(start / "judge").ended()["companions"] == []
 
 
 def test_the_end_of_max_time_is_not_the_end_of_the_run(tmp_path, capsys):
@@ -218,12 +218,12 @@ def test_the_end_of_max_time_is_not_the_end_of_the_run(tmp_path, capsys):
         result = train(composed(limited, tmp_path, "part"))
         folder = Path(result["best"]).parent
         assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == epochs - 1
-        assert runs.finished(folder) is None
+        assert Run(folder).finished() is None
         assert (tmp_path / "runs/classifier/blobs/latest").resolve().name == "whole"
         assert f"not finished; the same with ckpt_path={folder} goes on" in capsys.readouterr().out
     result = train(composed(limited, tmp_path, "part"))
     assert result["score"] == whole["score"]
-    assert runs.finished(folder)["epochs"] == 3
+    assert Run(folder).finished()["epochs"] == 3
     assert (tmp_path / "runs/classifier/blobs/latest").resolve().name == "part"
     with pytest.raises(UserError, match=r"trainer\.max_time=1h: give days"):
         train(composed([*overrides, "trainer.max_time=1h"], tmp_path, "hour"))
