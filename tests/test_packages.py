@@ -50,7 +50,7 @@ def test_the_build_takes_the_licence_as_it_is_written():
 
 
 def test_every_package_is_in_the_wheel():
-    own = ("tests", "benchmarks", "build", "conf")
+    own = ("tests", "benchmarks", "build", "conf", "docs")
     files = [file.relative_to(ROOT) for file in ROOT.glob("[!.]*/**/*.py")]
     packages = {".".join(file.parent.parts) for file in files if file.parts[0] not in (*own, "runs")}
     tools = PROJECT["tool"]["setuptools"]
