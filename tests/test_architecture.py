@@ -18,7 +18,7 @@ LIBRARY = {
     "data": ("ground",),
     "runs": ("ground",),
     "explainers": ("ground", "networks", "losses"),
-    "metrics": ("ground", "networks", "losses", "explainers"),
+    "metrics": ("ground", "networks", "losses", "explainers", "measures"),
     "reports": ("ground", "runs", "explainers", "metrics", "measures"),
     "measures": ("ground",),
     "sources": ("ground", "data"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from cycle_am import measures
 from cycle_am.app.tasks.evaluate import evaluate
 from cycle_am.app.tasks.train import train
 from cycle_am.errors import UserError
@@ -55,6 +56,7 @@ def test_cycle_am_round_trip(trained, tmp_path):
     ]
     evaluate(composed([*overrides, "experiment=cycle_am_small"], trained, config="evaluate"))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert all(measures.named(key) for key in metrics)
     for key in ("transfer/explained/pos", "transfer/independent/neg", "similarity/ssim_pos", "cycle/l1"):
         assert 0 <= metrics[key]["value"] <= 1
     assert (tmp_path / "relevance.npz").is_file()
@@ -103,6 +105,7 @@ def test_compare_round_trip(trained, tmp_path):
         "evaluation.presets.core.cases=6",
     ]
     metrics = compared(trained, tmp_path, *core)
+    assert all(measures.named(key) for key in metrics)
     for name in ("cycle_am", "lrp", "control_centre"):
         for key in (
             "pointing",

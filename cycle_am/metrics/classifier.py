@@ -10,20 +10,6 @@ from cycle_am.metrics import scores
 from cycle_am.metrics.bootstrap import bootstrap, difference
 from cycle_am.metrics.size import diameters, size_matched_pairs
 
-#: Table 1 of the paper, 235 test cases. Its text gives AUC .800 [.741, .847].
-PAPER_TABLE = {
-    "accuracy": (0.809, 0.757, 0.860),
-    "f1": (0.801, 0.737, 0.856),
-    "sensitivity": (0.813, 0.737, 0.884),
-    "specificity": (0.805, 0.729, 0.866),
-    "ppv": (0.790, 0.715, 0.861),
-    "npv": (0.826, 0.757, 0.894),
-    "informedness": (0.618, 0.514, 0.719),
-    "markedness": (0.616, 0.511, 0.718),
-    "mcc": (0.617, 0.511, 0.718),
-    "auc": (0.809, 0.757, 0.860),
-}
-
 
 @dataclass(frozen=True)
 class ClassifierResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from cycle_am import measures
 from cycle_am.estimate import Estimate
 from cycle_am.metrics.bootstrap import mean_figure
 
@@ -21,7 +22,6 @@ FLIPS = 50_000
 EXACT_UP_TO = 15  # patients: all 2^15 sign patterns are fewer than FLIPS
 CHUNK = 5000
 #: Metrics, by the beginnings of their names, of which less is better; more is better for the others.
-LOWER_IS_BETTER = ("deletion", "infidelity", "randomisation", "max_change", "ms_per_case", "peak_mb")
 
 Table = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -126,16 +126,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def is_lower_better(metric: str) -> bool:
-    """Whether less is better, by `LOWER_IS_BETTER`."""
-    return metric.startswith(LOWER_IS_BETTER)
-
-
 def method_ranks(
     values: Mapping[str, Mapping[str, float]], lower_is_better: Callable[[str], bool] | None = None
 ) -> dict[str, dict[str, float]]:
     """Method -> metric -> rank among the methods, 1 best, ties at their mean; NaN where the value is."""
-    lower = lower_is_better or is_lower_better
+    lower = lower_is_better or measures.lower_is_better
     methods = list(values)
     ranks: dict[str, dict[str, float]] = {method: {} for method in methods}
     for metric in values[methods[0]]:

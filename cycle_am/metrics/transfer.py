@@ -10,14 +10,6 @@ from cycle_am.estimate import Estimate, plain, undefined
 from cycle_am.metrics.bootstrap import mean_figure
 from cycle_am.metrics.inference import probabilities
 
-#: Sec. 4.1: mean p(malignant) on its 235 test cases, with 95 % CI, and |t| of the pairwise tests.
-PAPER_TRANSFER = {
-    "x": Estimate(value=0.470, ci_low=0.418, ci_high=0.522, n=235),
-    "neg": Estimate(value=0.289, ci_low=0.250, ci_high=0.330, n=235),
-    "pos": Estimate(value=0.820, ci_low=0.788, ci_high=0.848, n=235),
-}
-PAPER_T = {"t_pos": 17.9, "t_neg": 14.5}
-
 
 @dataclass(frozen=True)
 class Transfer:

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from cycle_am import measures
 from cycle_am.estimate import Estimate
 from cycle_am.metrics import scores
-from cycle_am.metrics.classifier import PAPER_TABLE, ClassifierResult
+from cycle_am.metrics.classifier import ClassifierResult
 from cycle_am.metrics.size import MATCHED_WITHIN
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.draw import roc_and_calibration
 from cycle_am.reports.page import Headline, Picture, Section, Table, number, with_interval
-
-NAMES = {"f1": "F1", "ppv": "PPV", "npv": "NPV", "mcc": "MCC", "auc": "AUC"}
-
 
 LEAD = (
     "How well the network tells malignant from benign lung nodules in CT, on patients that it has never seen."
@@ -24,19 +22,14 @@ LEAD = (
 def table_one(figures: Mapping[str, Estimate]) -> Table:
     """The paper's Table 1 with its own numbers beside ours."""
     rows = [
-        (NAMES.get(name, name.capitalize()), with_interval(figures[name]), with_interval(_paper(name)))
-        for name in PAPER_TABLE
+        (measures.named(f"classifier/{name}").label, with_interval(figures[name]), with_interval(paper))
+        for name, paper in measures.paper("classifier/").items()
     ]
     note = (
         "95 % intervals; ours from a bootstrap over patients. "
         "The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
     )
     return Table(("Figure", "This run", "Paper, Table 1"), rows, note)
-
-
-def _paper(name: str) -> Estimate:
-    value, low, high = PAPER_TABLE[name]
-    return Estimate(value=value, ci_low=low, ci_high=high, n=235)
 
 
 def size_table(result: ClassifierResult) -> Table:

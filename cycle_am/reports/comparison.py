@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cycle_am import measures
 from cycle_am.estimate import Estimate, plain
 from cycle_am.metrics.comparison import Measured, Shared, Subject
 from cycle_am.metrics.cost import break_even
-from cycle_am.metrics.paired import Comparison, compare, is_lower_better, method_ranks
+from cycle_am.metrics.paired import Comparison, compare, method_ranks
 from cycle_am.metrics.sanity import REACTS_BELOW
 from cycle_am.reports import comparison_figures as draw
 from cycle_am.reports.cycle_am import balanced_sample
@@ -30,23 +31,7 @@ LEAD = (
 )
 #: Metric -> short name, in the order of the tables.
 NAMES = {
-    "pointing_dilated_shifted": "peak, moved",
-    "relevance_mass_dilated_shifted": "mass, moved",
-    "relevance_rank_dilated_shifted": "rank, moved",
-    "topk_iou_dilated_shifted": "IoU, moved",
-    "pointing_dilated": "peak",
-    "relevance_mass_dilated": "mass",
-    "relevance_rank_dilated": "rank",
-    "deletion": "deletion",
-    "insertion": "insertion",
-    "flip": "flip",
-    "sensitivity_n": "sensitivity-n",
-    "infidelity": "infidelity",
-    "randomisation_last_layer": "random last layer",
-    "randomisation_whole_network": "random network",
-    "randomisation_random_labels": "random labels",
-    "stability": "stability",
-    "agreement": "seeds agree",
+    key: measure.label for key, measure in measures.table(measures.COMPARISON).items() if key != "ms_per_case"
 }
 SCALES = (
     f"Each method has one scale for all cases, since the units differ: full colour at the {draw.PERCENTILE:g}th "
@@ -217,7 +202,7 @@ def _summary(one: Compared, figures_dir: Path) -> Section:
         np.array([[ranks[name][m] for m in columns] for name in rows]),
         texts,
         rows,
-        [f"{NAMES[m]} {'↓' if is_lower_better(m) else '↑'}" for m in columns],
+        [f"{NAMES[m]} {'↓' if measures.lower_is_better(m) else '↑'}" for m in columns],
     )
     caption = (
         "Values; the darker, the better the rank in the column. ↑ more is better, ↓ less is better. "
@@ -357,7 +342,7 @@ def _sanity(one: Compared, figures_dir: Path) -> Section:
         (name, *(cell(name, key) for key in keys), {True: "yes", False: "no"}.get(_reacts(measured), MISSING))
         for name, measured in one.supported.items()
     ]
-    titles = {**NAMES, "max_change": "largest change", "completeness": "completeness error"}
+    titles = {key: measures.named(f"compare/*/{key}").label for key in (*NAMES, "max_change", "completeness")}
     table = Table(
         ("Sanity", *(titles[key] for key in keys), "reacts"),
         rows,

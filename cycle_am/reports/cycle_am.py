@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cycle_am import measures
 from cycle_am.estimate import Estimate
 from cycle_am.explainers.control_centre import BLOB_SIGMA_MM
 from cycle_am.metrics.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
-from cycle_am.metrics.transfer import PAPER_T, PAPER_TRANSFER
 from cycle_am.reports import draw
 from cycle_am.reports.classifier import classifier_section
 from cycle_am.reports.colours import SCALE_WORDS
@@ -17,6 +17,7 @@ from cycle_am.reports.page import Headline, Picture, Report, Section, Table, num
 
 WHO = {"explained": "Explained classifier", "independent": "Independent classifier (judge)"}
 EXTREMES = 3
+PAPER = measures.paper("transfer/explained/")
 LEAD = (
     "Two generators change each image as little as possible: G⁻ until the classifier says benign, G⁺ "
     "until it says malignant. "
@@ -156,10 +157,7 @@ def _transfer_section(label: np.ndarray, result, figures_dir: Path) -> Section:
     metrics = result.metrics
     table = Table(
         ("p(malignant), mean", *WHO.values(), "Paper"),
-        [
-            (name, *_transfer_cells(metrics, key), with_interval(PAPER_TRANSFER[key]))
-            for key, name in PLACES.items()
-        ],
+        [(name, *_transfer_cells(metrics, key), with_interval(PAPER[key])) for key, name in PLACES.items()],
         f"{len(result.explained.x)} test cases; 95 % intervals from a bootstrap over patients.",
     )
     tests = Table(
@@ -202,7 +200,7 @@ def _test_row(metrics: Mapping[str, Estimate], name: str, key: str) -> list[str]
         f"{p_value(metrics[f'transfer/{who}/p_{key}'])}"
         for who in WHO
     ]
-    return [name, *cells, number(PAPER_T[f"t_{key}"], 1)]
+    return [name, *cells, number(PAPER[f"t_{key}"]["value"], 1)]
 
 
 def _similarity_section(metrics: Mapping[str, Estimate]) -> Section:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cycle_am import measures
 from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.localisation import DILATION_MM
 from cycle_am.metrics.spread import (
@@ -28,12 +29,13 @@ LEAD = (
     "for testing, as one result: how far the figures scatter, whether another training would explain a case the same "
     "way, and whether several together explain it better than one."
 )
-NAMES = {
-    "peak": "Peak of |R| in the outline",
-    "mass": "Share of |R| in the outline",
-    "peak_dilated": f"Peak in the outline + {DILATION_MM:g} mm",
-    "mass_dilated": f"Share in the outline + {DILATION_MM:g} mm",
+PLACES = {
+    "peak": "localisation/peak_in_mask",
+    "mass": "localisation/relevance_mass",
+    "peak_dilated": "localisation/peak_in_dilated",
+    "mass_dilated": "localisation/relevance_mass_dilated",
 }
+NAMES = {name: measures.named(key).label for name, key in PLACES.items()}
 SIGNS = {
     "sd": "SD of the other seeds",
     "relative_sd": "the same over their |mean R|",
@@ -41,52 +43,31 @@ SIGNS = {
 }
 
 
-SHOWN = {
-    "classifier/auc": "AUC",
-    "classifier/size_only_auc": "AUC of size alone",
-    "classifier/auc_size_matched": "AUC, pairs of equal size",
-    "classifier/sensitivity": "Sensitivity",
-    "classifier/specificity": "Specificity",
-    "transfer/explained/neg": "p(malignant) of G⁻(x), explained",
-    "transfer/explained/pos": "p(malignant) of G⁺(x), explained",
-    "transfer/independent/neg": "p(malignant) of G⁻(x), judge",
-    "transfer/independent/pos": "p(malignant) of G⁺(x), judge",
-    "similarity/ssim_neg": "SSIM of G⁻(x) to x",
-    "similarity/ssim_pos": "SSIM of G⁺(x) to x",
-    "localisation/peak_in_dilated": "Peak in the outline + 3 mm",
-    "localisation/peak_in_dilated_shifted": "the same, image moved",
-    "localisation/relevance_mass_dilated": "Share in the outline + 3 mm",
-    "localisation/shift_followed": "R follows a shift",
-    "localisation/fixed_pattern": "Fixed pattern of R",
-    "realism/auc_neg": "Realism of G⁻(x) (.5 is best)",
-    "realism/auc_pos": "Realism of G⁺(x) (.5 is best)",
-}
+SHOWN = {key: measure.label for key, measure in measures.table(measures.SPREAD).items()}
 IN_RUN_TABLE = (
     "classifier/auc",
     "transfer/independent/neg",
     "transfer/independent/pos",
     "localisation/peak_in_dilated",
 )
-COLUMNS = {
-    "auc": "AUC",
-    "auc_within_folds": "AUC within folds",
-    "p_x": "p(malignant)",
+#: Columns of cases.csv -> the measures whose mean they have.
+SOURCES = {
+    "auc": "classifier/auc",
     **{
-        f"p_{who}_{key}": f"p(malignant) of {place}, {name}"
-        for who, name in (("explained", "explained"), ("independent", "judge"))
-        for key, place in (("x", "x"), ("neg", "G⁻(x)"), ("pos", "G⁺(x)"))
+        f"p_{who}_{at}": f"transfer/{who}/{at}"
+        for who in ("explained", "independent")
+        for at in ("x", "neg", "pos")
     },
-    "ssim_neg": "SSIM of G⁻(x) to x",
-    "ssim_pos": "SSIM of G⁺(x) to x",
-    "l1_neg": "L1 of G⁻(x) to x",
-    "l1_pos": "L1 of G⁺(x) to x",
-    "cycle_l1": "L1 of the cycles",
-    "peak_in_mask": NAMES["peak"],
-    "relevance_mass": NAMES["mass"],
-    "peak_in_dilated": NAMES["peak_dilated"],
-    "relevance_mass_dilated": NAMES["mass_dilated"],
-    "shift_correlation": "Correlation of R under a shift",
+    **{f"{kind}_{at}": f"similarity/{kind}_{at}" for kind in ("ssim", "l1") for at in ("neg", "pos")},
+    "cycle_l1": "cycle/l1",
+    "peak_in_mask": PLACES["peak"],
+    "relevance_mass": PLACES["mass"],
+    "peak_in_dilated": PLACES["peak_dilated"],
+    "relevance_mass_dilated": PLACES["mass_dilated"],
+    "shift_correlation": "localisation/shift_correlation",
 }
+COLUMNS = {column: measures.named(key).label for column, key in SOURCES.items()}
+COLUMNS |= {"auc_within_folds": "AUC within folds", "p_x": "p(malignant)"}
 
 
 @dataclass(frozen=True)

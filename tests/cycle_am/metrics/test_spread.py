@@ -11,6 +11,7 @@ from cycle_am.metrics import spread as agg
 from cycle_am.metrics.localisation import Regions
 from cycle_am.reports import spread as page
 from cycle_am.runs.results import write_cases
+from cycle_am.runs.run import Run
 
 
 def test_over_seeds_it_is_scipys_t_interval():
@@ -68,7 +69,7 @@ def test_a_runs_answers_are_read_from_its_cases(tmp_path):
             "p_independent_x": 1 - np.arange(20) % 2,
         },
     )
-    first, second = doubts_of(Member(tmp_path))
+    first, second = doubts_of(Member(Run(tmp_path)))
     assert first.startswith("The explained classifier calls every one of 20 cases malignant")
     assert second.startswith("The independent classifier (judge) has an AUC of 0.000")
 
