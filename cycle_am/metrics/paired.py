@@ -118,11 +118,13 @@ def _sign_patterns(patients: int, flips: int, seed: int) -> Iterator[np.ndarray]
 
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down correction (1979) of (Q,) p values; NaN stay NaN and do not count."""
+    from statsmodels.stats.multitest import multipletests  # here: importing it takes a second
+
     p = np.asarray(p, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[p[known].argsort(kind="stable")]
+    known = np.isfinite(p)
     corrected = np.full(p.shape, np.nan)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected
 
 

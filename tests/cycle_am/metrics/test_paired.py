@@ -63,6 +63,17 @@ def test_false_positive_rate_is_nominal_although_cases_of_a_patient_are_alike():
     assert cases_alone > 0.2  # what the cluster is for
 
 
+def test_holm_is_the_step_down_of_its_definition():
+    p = np.random.default_rng(0).random(40) ** 4
+    p[3] = p[7]
+    order = p.argsort(kind="stable")
+    expected, worst = np.empty(40), 0.0
+    for rank, place in enumerate(order):
+        worst = max(worst, (40 - rank) * p[place])
+        expected[place] = min(worst, 1)
+    assert paired.holm(p) == pytest.approx(expected, abs=1e-12, rel=1e-12)
+
+
 def test_holm_by_hand():
     assert paired.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert paired.holm(np.array([0.01, np.nan, 0.5, 0.9])) == pytest.approx([0.03, np.nan, 1, 1], nan_ok=True)
