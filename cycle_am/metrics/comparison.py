@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cycle_am.explainers.base import Explainer, Unsupported
 from cycle_am.explainers.build import Context, build
 from cycle_am.files import write_npz
-from cycle_am.metrics import cost, faithfulness, pointing, sanity
+from cycle_am.metrics import cost, faithfulness, localisation, sanity
 from cycle_am.progress import steps
 
 LAST, WHOLE, LABELS, SEED = "last_layer", "whole_network", "random_labels", "seed"  # kinds of `Variant`
@@ -76,8 +76,8 @@ class Subject:
 class Shared:
     """What all methods share and none of them changes, each (N, ...): windows, answers, subsets, noisy copies."""
 
-    centred: pointing.Window
-    shifted: pointing.Window
+    centred: localisation.Window
+    shifted: localisation.Window
     p: np.ndarray
     target: np.ndarray
     subsets: np.ndarray
@@ -121,7 +121,7 @@ def probabilities(classifier: nn.Module) -> faithfulness.Predict:
 @torch.no_grad()
 def share(subject: Subject, plan: Plan) -> Shared:
     """Everything that needs no explainer."""
-    centred, shifted = pointing.windows(subject.cases)
+    centred, shifted = localisation.windows(subject.cases)
     predict, images = probabilities(subject.classifier), centred.images
     p = torch.cat([predict(part)[:, 1] for part in images.split(BATCH)]).double().cpu().numpy()
     target = (p >= 0.5).astype(np.int64)
@@ -145,8 +145,8 @@ def measure(name: str, subject: Subject, shared: Shared, plan: Plan) -> Iterator
         return
     yield "localisation"
     moved = explain(explainer, shared.shifted.images, shared.target)
-    columns = pointing.pointing(maps, shared.centred.where)
-    columns |= pointing.pointing(moved, shared.shifted.where, "_shifted")
+    columns = localisation.pointing(maps, shared.centred.where)
+    columns |= localisation.pointing(moved, shared.shifted.where, "_shifted")
     yield "faithfulness"
     evidence = maps if explainer.evidence else np.abs(maps)
     found, curves = _faithfulness(evidence, explainer.evidence, subject, shared, plan)

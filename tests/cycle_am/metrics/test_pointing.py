@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cycle_am.data.phantom.cohort import cohort
-from cycle_am.metrics import pointing as pt
+from cycle_am.metrics import localisation as pt
 from cycle_am.metrics.localisation import Regions, regions
 from datamodules.planted import CUES, plant_cases
 from tests.cycle_am.metrics.fakes import make_cases
