@@ -80,7 +80,6 @@ def refit(file: Path) -> Path:
         raise UserError(f"{file} was trained on another phantom; make it anew: python -m benchmarks.ship")
     assessor = fit_assessor(model, data)
     facts = content.facts | {"trust": assessor.facts()}
-    facts.pop("format", None)
     return model_file.write(file, replace(content, facts=facts, features=assessor.tensors()))
 
 

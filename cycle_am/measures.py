@@ -136,13 +136,12 @@ def _places() -> dict[str, Measure]:
     for moved, where_moved in (("", ""), ("_shifted", ", image moved")):
         for grown, where in (("", "in the outline"), ("_dilated", "in the outline + 3 mm")):
             peak = "peak_in_mask" if not grown else "peak_in_dilated"
-            shown = BOTH if grown or not moved else (EVALUATION,)
             found[f"localisation/{peak}{moved}"] = Measure(
                 f"Peak of |R| {where}{where_moved}",
                 HIGHER,
                 "share of cases whose largest |R| lies there",
                 None,
-                shown if (grown, moved) != ("", "") else (EVALUATION,),
+                BOTH if grown else (EVALUATION,),
             )
             found[f"localisation/relevance_mass{grown}{moved}"] = Measure(
                 f"Share of |R| {where}{where_moved}",
@@ -321,15 +320,12 @@ _MANY = {
         "", HIGHER, "agreement of the maps of two seeds, mean over pairs of seeds and cases"
     ),
     **{
-        f"ensemble/{key}": Measure(f"Mean map: {name}", HIGHER, "of the mean of R over seeds")
-        for key, name in _ENSEMBLE.items()
-    },
-    **{
-        f"ensemble/single_{key}": Measure(f"One seed: {name}", HIGHER, "mean over seeds")
-        for key, name in _ENSEMBLE.items()
-    },
-    **{
-        f"ensemble/gain_{key}": Measure(f"Gain: {name}", HIGHER, "mean map minus one seed")
+        f"ensemble/{prefix}{key}": Measure(f"{which}: {name}", HIGHER, meaning)
+        for prefix, which, meaning in (
+            ("", "Mean map", "of the mean of R over seeds"),
+            ("single_", "One seed", "mean over seeds"),
+            ("gain_", "Gain", "mean map minus one seed"),
+        )
         for key, name in _ENSEMBLE.items()
     },
     "ensemble/auc_wrong_by_*": Measure(

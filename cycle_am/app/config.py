@@ -19,14 +19,14 @@ from cycle_am.errors import UserError
 
 
 class Action(enum.Enum):
-    """What `python study.py action=` takes."""
+    """What `python study.py action=` takes, and the function that does it."""
 
-    create = "create"
-    serve = "serve"
-    export = "export"
-    analyse = "analyse"
-    plan = "plan"
-    simulate = "simulate"
+    create = "cycle_am.reader_study.design.create.create"
+    serve = "cycle_am.reader_study.web.serve.serve"
+    export = "cycle_am.reader_study.analysis.export.export"
+    analyse = "cycle_am.reader_study.analysis.analyse.analyse"
+    plan = "cycle_am.reader_study.planning.plan.plan"
+    simulate = "cycle_am.reader_study.planning.simulate.simulate"
 
 
 @dataclass

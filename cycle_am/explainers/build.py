@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from cycle_am import settings
@@ -60,7 +60,8 @@ def _settings(id: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The file's settings and `_target_`, replaced by `overrides` where given."""
     if id not in available():
         raise UserError(f"there is no explainer '{id}'; there are {', '.join(available())}")
-    node = yaml.safe_load((CONF / f"{id}.yaml").read_text(encoding="utf-8")) | dict(overrides)
+    merged = OmegaConf.merge(OmegaConf.load(CONF / f"{id}.yaml"), OmegaConf.create(dict(overrides)))
+    node = OmegaConf.to_container(merged, resolve=True)  # PyYAML alone takes 1e-3 for a text
     check_arguments(id, node)
     return node
 

@@ -48,7 +48,7 @@ class Content:
 def write(path: str | Path, content: Content) -> Path:
     """Write the file whole or not at all; equal content gives equal bytes."""
     entries = {
-        FACTS: json.dumps({"format": FORMAT, **content.facts}, indent=1, sort_keys=True).encode(),
+        FACTS: json.dumps(content.facts | {"format": FORMAT}, indent=1, sort_keys=True).encode(),
         WEIGHTS: save_tensors(_dense(content.weights)),
         FEATURES: save_tensors(_dense(content.features)),
         CARD: content.card.encode(),

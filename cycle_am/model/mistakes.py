@@ -156,7 +156,7 @@ def _middle(x: Tensor, size: int, random: torch.Generator | None = None) -> Tens
     start = (x.shape[-1] - size) // 2
     at = (0, 0) if random is None else torch.randint(-JITTER, JITTER + 1, (2,), generator=random).tolist()
     row, column = start + at[0], start + at[1]
-    return x[..., row : row + size, column : column + size].clone()
+    return x[..., row : row + size, column : column + size]
 
 
 def _views(x: Tensor) -> list[Tensor]:

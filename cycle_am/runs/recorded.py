@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -18,31 +21,37 @@ PREFIXES = {
 }
 
 
+def read(file: Path) -> DictConfig:
+    """A configuration that a training left, ready for use. Raises OSError where the file is absent."""
+    cfg = OmegaConf.load(file)
+    expand_home(cfg)
+    update_targets(cfg)
+    return cfg
+
+
 def expand_home(node: DictConfig | ListConfig) -> None:
     """Replace a leading `~/` of every text, in place: no shell does so within a quoted value or a file."""
-    for key in node if isinstance(node, DictConfig) else range(len(node)):
+    for parent, key, text in _texts(node):
+        if text.startswith(("~/", "~\\")):
+            parent[key] = os.path.expanduser(text)
+
+
+def update_targets(node: DictConfig | ListConfig) -> None:
+    """Let every `_target_` of a configuration written for an earlier layout of the packages name what it meant, in place."""
+    for parent, key, text in _texts(node):
+        if key == "_target_" and (name := renamed(text)) != text:
+            parent[key] = name
+
+
+def _texts(node: DictConfig | ListConfig) -> Iterator[tuple[DictConfig | ListConfig, Any, str]]:
+    """(parent, key, text) of every text below a node, however deep; interpolations are left out."""
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
             continue
         if OmegaConf.is_config(value := node[key]):
-            expand_home(value)
-        elif isinstance(value, str) and value.startswith(("~/", "~\\")):
-            node[key] = os.path.expanduser(value)
-
-
-def update_targets(node: DictConfig | ListConfig) -> DictConfig | ListConfig:
-    """Let every `_target_`, however deep, of a configuration written for an earlier layout of the packages name what it
-    meant; returns the configuration.
-    """
-    keys = node.keys() if OmegaConf.is_dict(node) else range(len(node))
-    for key in list(keys):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            continue
-        value = node[key]
-        if OmegaConf.is_config(value):
-            update_targets(value)
-        elif key == "_target_" and isinstance(value, str) and value != renamed(value):
-            node[key] = renamed(value)
-    return node
+            yield from _texts(value)
+        elif isinstance(value, str):
+            yield node, key, value
 
 
 def renamed(target: str) -> str:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cycle_am.errors import UserError
 from cycle_am.files import copy_atomically, write_atomically
 from cycle_am.identity import loose_key
 from cycle_am.processes import is_first_process
 from cycle_am.runs import latest
-from cycle_am.runs.recorded import expand_home, update_targets
+from cycle_am.runs.recorded import read
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -30,14 +29,11 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 RECORDS = (FINISHED, SPLIT, "environment.json", "repeat.yaml", CONFIG)  # what says how a run was trained
 
 
-@dataclass(frozen=True)
 class Run:
     """One training by its folder, which need not be there yet."""
 
-    folder: Path
-
     def __init__(self, folder: str | Path) -> None:
-        object.__setattr__(self, "folder", Path(folder))
+        self.folder = Path(folder)
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -87,9 +83,7 @@ class Run:
         """The configuration that it was trained with, as Hydra left it. Raises UserError where it is absent."""
         if not self.is_one():
             raise UserError(f"{self} has no {CONFIG}, so it is no run; give the folder of a run")
-        settings = OmegaConf.load(self.folder / CONFIG)
-        expand_home(settings)
-        return update_targets(settings)
+        return read(self.folder / CONFIG)
 
     @property
     def seed(self) -> int:

@@ -11,6 +11,7 @@ python study.py action=simulate  synthetic readers, to rehearse a whole study
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 
 import hydra
@@ -19,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from cycle_am import settings
 from cycle_am.app import console, entry
 from cycle_am.app.config import register
-from cycle_am.app.tasks.study import run
 
 register()
 
@@ -29,7 +29,9 @@ def main(cfg: DictConfig) -> None:
     """Run one action; print the folder or file of its results last."""
     if OmegaConf.is_missing(cfg, "action"):
         sys.exit(f"error: which action? Give action=NAME\n\n{__doc__.strip()}")
-    print(entry.run(run, cfg), flush=True)
+    # Heavy imports come after --help and the check of the configuration.
+    action = pkgutil.resolve_name(cfg.action.value)
+    print(entry.run(action, cfg), flush=True)
 
 
 def start() -> None:

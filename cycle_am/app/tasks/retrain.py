@@ -22,7 +22,7 @@ from cycle_am.metrics.comparison import LABELS, LAST, SEED, Variant
 from cycle_am.metrics.sanity import layer_order, randomised
 from cycle_am.model.custom import Custom
 from cycle_am.runs.checkpoints import load_module, read_checkpoint, save
-from cycle_am.runs.recorded import update_targets
+from cycle_am.runs.recorded import read
 from cycle_am.runs.run import CONFIG, Run
 
 OTHER_SEED = 1000  # added to the run's own
@@ -104,7 +104,7 @@ def settings(path: Path) -> DictConfig:
         raise UserError(
             f"{path} is absent, so nothing can be trained again as that run was; use evaluation.preset=core"
         )
-    return update_targets(OmegaConf.load(path))
+    return read(path)
 
 
 def changed(cfg: DictConfig, folder: Path, cache: str) -> DictConfig:

@@ -261,6 +261,14 @@ def test_a_new_explainer_is_a_class_and_a_yaml_file(net, tmp_path, monkeypatch):
     assert build("mine", context(net)).sigma_mm == 2.0
 
 
+def test_a_number_in_a_yaml_file_needs_no_point(net, tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(
+        "_target_: cycle_am.explainers.control_centre.ControlCentre\nsigma_mm: 2e-1\n"
+    )
+    monkeypatch.setattr("cycle_am.explainers.build.CONF", tmp_path)
+    assert build("mine", context(net)).sigma_mm == 0.2
+
+
 def test_every_setting_of_a_yaml_file_is_the_default_of_its_class():
     import inspect
 

@@ -37,8 +37,8 @@ def test_targets_at_every_depth_and_nothing_else():
             "own": {"_target_": "mine.losses.Augment", "missing": "???"},
         }
     )
-    updated = update_targets(config)
-    assert updated.lists[0]._target_ == "cycle_am.losses.cycle"
-    assert updated.lists[1] == "losses.cycle"
-    assert updated.name == "losses.Augment"
-    assert updated.own._target_ == "mine.losses.Augment"
+    update_targets(config)
+    assert config.lists[0]._target_ == "cycle_am.losses.cycle"
+    assert config.lists[1] == "losses.cycle"
+    assert config.name == "losses.Augment"
+    assert config.own._target_ == "mine.losses.Augment"
