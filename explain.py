@@ -1,6 +1,7 @@
-"""Explain images by a trained model; the same as `cycle-am explain`.
+"""Explain images by a trained model: `cycle-am` from a clone, whose first word `explain` may be left out.
 
     python explain.py scan/ --model phantom --out explained --at -61.2 40 -132.5
+    python explain.py models
 
 `python explain.py --help` says what there is.
 """
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from cycle_am.app.cli import main
+from cycle_am.app.cli import COMMANDS, main
 from cycle_am.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()
-    sys.exit(main(["explain", *sys.argv[1:]]))
+    arguments = sys.argv[1:]
+    sys.exit(main(arguments if arguments[:1] and arguments[0] in COMMANDS else ["explain", *arguments]))

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cycle_am.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """A folder, made where it is absent, that no other process may claim meanwhile. Raises UserError where one has.
+
+    The system gives it back when a process dies; the file that says so stays.
+    """
+    from filelock import FileLock, Timeout  # --help does without
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"another process is writing into {folder}; wait for its end, or give another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> Path:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cycle_am.app.tasks.explain import Report
 
 DONE, FAILED, PARTLY, STOPPED = 0, 1, 3, 130
+COMMANDS = ("explain", "demo", "models", "info", "pack", "export")
 TOLD = 20  # failures that are told one by one
 WHERE = ("at", "voxel", "mask", "lesions", "lidc", "series")
 EXAMPLES = """examples:

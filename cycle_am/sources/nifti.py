@@ -13,20 +13,26 @@ from cycle_am.errors import UserError
 
 ENDINGS = (".nii", ".nii.gz")
 SAME_MM = 0.1  # by which the two places of any corner may differ
+SIZE, SIZE_OF_2 = 348, 540  # of the headers of NIfTI-1 and NIfTI-2, which their first number says
 FLOATS = {16: "f4", 64: "f8"}
 PIECE = 1 << 22  # a multiple of every item's size
 
 
 def check(path: Path) -> None:
     """Raise UserError where qform and sform of a NIfTI-1 file differ, of which programs choose either; and where it
-    holds NaN or infinite values, which SimpleITK makes 0. Raises what reading raises where it is damaged.
+    holds NaN or infinite values, which SimpleITK makes 0; and for NIfTI-2, which it does not read. Raises what reading
+    raises where it is damaged.
     """
     if not path.name.lower().endswith(ENDINGS):
         return
     with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
-        head = file.read(348)
+        head = file.read(SIZE)
         for order in "<>":
-            if head[:4] == struct.pack(f"{order}i", 348):
+            if head[:4] == struct.pack(f"{order}i", SIZE_OF_2):
+                raise UserError(
+                    "it is NIfTI-2; save it as NIfTI-1 (nibabel's Nifti1Image.from_image), MHA or NRRD"
+                )
+            if head[:4] == struct.pack(f"{order}i", SIZE):
                 _check_place(head, order)
                 _check_finite(file, head, order)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cycle_am.errors import UserError
-from cycle_am.files import write_atomically, write_folder
+from cycle_am.files import claimed, write_atomically, write_folder
 from cycle_am.model.explanation import Explanation
 from cycle_am.model.file import state_digest
 from cycle_am.model.model import BATCH, Model
@@ -131,14 +131,17 @@ def check(inputs: Sequence[str], settings: Settings) -> None:
 
 
 def explain(model: Model, inputs: Sequence[str], out: Path, settings: Settings) -> Report:
-    """Explain the inputs into `out`, with summary.csv and index.html; what is there already is not made again."""
+    """Explain the inputs into `out`, with summary.csv and index.html; what is there already is not made again.
+
+    Raises UserError where another batch is being written there.
+    """
     from cycle_am.outputs import page
 
-    out.mkdir(parents=True, exist_ok=True)
-    _clear(out)
-    report = Report(model, list(_progress(_rows(model, inputs, out, settings), len(inputs))))
-    write_summary(out / SUMMARY, report.rows)
-    page.write(out, [row.shown() for row in report.rows])
+    with claimed(out):
+        _clear(out)
+        report = Report(model, list(_progress(_rows(model, inputs, out, settings), len(inputs))))
+        write_summary(out / SUMMARY, report.rows)
+        page.write(out, [row.shown() for row in report.rows])
     return report
 
 

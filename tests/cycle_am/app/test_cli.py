@@ -20,6 +20,7 @@ from cycle_am.app import cli
 from cycle_am.app import loading as app_loading
 from cycle_am.app.tasks import explain as batch
 from cycle_am.errors import UserError
+from cycle_am.files import LOCK, claimed
 from cycle_am.model import loading
 from cycle_am.model.model import Model
 from cycle_am.sources import Failure
@@ -132,7 +133,22 @@ def test_a_batch_that_was_stopped_goes_on_and_never_looks_whole(model, monkeypat
     monkeypatch.setattr(batch.json, "dumps", write)
     assert explain(model, *content) == 0
     assert saved[6:] == ["n1", "n2", "n3"]
-    assert not list((model.parent / "out").glob(".*"))
+    assert [path.name for path in (model.parent / "out").glob(".*")] == [LOCK]
+
+
+def test_two_batches_into_one_folder_at_once(model, monkeypatch, capsys):
+    stand_in(monkeypatch, {"a": [window(1)]})
+    with claimed(model.parent / "out"):
+        assert explain(model, "a") == 1
+    assert "another process is writing into" in capsys.readouterr().err
+    assert explain(model, "a") == 0
+
+
+def test_from_a_clone_the_first_word_may_be_left_out():
+    assert "phantom" in run("explain.py", "models").stdout
+    shown = [run("explain.py", *words).stdout for words in (("--help",), ("explain", "--help"))]
+    assert shown[0] == shown[1]
+    assert "usage: cycle-am explain" in shown[0]
 
 
 @pytest.mark.slow

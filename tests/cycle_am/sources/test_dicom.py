@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from io import BytesIO
 from re import search
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -17,6 +20,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
 )
@@ -85,6 +89,29 @@ def test_transfer_syntaxes(tmp_path, write_series, windows, ball, syntax, interp
         rewrite(path, syntax)
     (window,) = windows(folder, at=ball.centre)
     np.testing.assert_allclose(window.image, plain.image, atol=0.03 if syntax == JPEG2000 else 1e-6)
+
+
+@pytest.mark.parametrize("interpretation", ["MONOCHROME2", "MONOCHROME1"])
+def test_jpeg_with_losses(tmp_path, write_series, windows, ball, interpretation):
+    """Eight bits in JPEG's baseline process, as Pillow writes it."""
+    folder = write_series(tmp_path / "scan", PhotometricInterpretation=interpretation)
+    (plain,) = windows(folder, at=ball.centre)
+    for path in sources_of(folder):
+        data = pydicom.dcmread(path)
+        eight = np.clip(np.round(data.pixel_array / 8.0), 0, 255).astype(np.uint8)
+        stream = BytesIO()
+        Image.fromarray(eight).save(stream, "JPEG", quality=95)
+        data.PixelData = encapsulate([stream.getvalue()])
+        data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        data.BitsAllocated = data.BitsStored = 8
+        data.HighBit = 7
+        data.RescaleSlope = 8 * data.RescaleSlope
+        data["PixelData"].VR = "OB"
+        data.save_as(path)
+    (window,) = windows(folder, at=ball.centre)
+    assert window.place.slice == plain.place.slice
+    np.testing.assert_allclose(window.image, plain.image, atol=0.05)
+    assert np.abs(window.image - plain.image).mean() < 0.01
 
 
 @pytest.mark.parametrize("share", [0.98, 0.5, 0.1])

@@ -149,13 +149,14 @@ def of(**elements):
 
 
 def write_seg(path, folder, kind="BINARY", only=None, move=0.0, backwards=False):
-    """A segmentation of what is brighter than 50 HU: a segment for each half of the rows."""
+    """A segmentation of what is brighter than 50 HU: a segment, or a label, for each half of the rows."""
     frames, groups = [], []
     files = sorted((pydicom.dcmread(one) for one in folder.iterdir()), key=lambda one: -one.InstanceNumber)
     for data in files[:: 1 if backwards else -1]:
         inside = data.pixel_array - 1024.0 > 50
         half = np.arange(inside.shape[1]) < 51
-        for segment, marked in enumerate((inside & half, inside & ~half), 1):
+        labels = np.where(half, 1, 2) * inside
+        for segment, marked in enumerate((labels,) if kind == "LABELMAP" else (labels == 1, labels == 2), 1):
             if marked.any() and segment != only:
                 frames.append(marked)
                 position = [*data.ImagePositionPatient[:2], data.ImagePositionPatient[2] + move]
@@ -184,8 +185,10 @@ def write_seg(path, folder, kind="BINARY", only=None, move=0.0, backwards=False)
         seg.PixelData = packed + b"\0" * (len(packed) % 2)
     else:
         seg.BitsAllocated = seg.BitsStored = 8
-        seg.HighBit, seg.MaximumFractionalValue = 7, 200
-        seg.PixelData = (array * 150).astype(np.uint8).tobytes()
+        seg.HighBit = 7
+        if kind == "FRACTIONAL":
+            seg.MaximumFractionalValue = 200
+        seg.PixelData = (array * (150 if kind == "FRACTIONAL" else 1)).astype(np.uint8).tobytes()
     seg.PixelRepresentation = 0
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
         delattr(seg, keyword)
@@ -193,7 +196,7 @@ def write_seg(path, folder, kind="BINARY", only=None, move=0.0, backwards=False)
     return path
 
 
-@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize(
     ("right", "down"), [((1, 0, 0), (0, 1, 0)), ((-1, 0, 0), (0, -1, 0)), ((0, 1, 0), (1, 0, 0))]

@@ -49,8 +49,12 @@ def test_a_sheared_volume_is_refused(write, failure, ball):
     assert "cannot be read" in failure(write(shear=0.2, codes=(1, 0)), at=ball.centre).reason
 
 
-def test_nifti_2_is_not_understood(write, failure, ball):
-    assert "cannot be read" in failure(write(kind=nibabel.Nifti2Image), at=ball.centre).reason
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti_2_is_named(write, failure, ball, tmp_path, ending):
+    path = tmp_path / f"second{ending}"
+    nibabel.save(nibabel.load(write(kind=nibabel.Nifti2Image)), path)
+    assert "it is NIfTI-2; save it as NIfTI-1" in failure(path, at=ball.centre).reason
+    assert f"{path.name} cannot be used: it is NIfTI-2" in failure(write(), mask=path).reason
 
 
 def test_without_any_place_there_are_voxels(write, windows, failure, ball):
