@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cycle_am import losses
 from cycle_am.app.precision import best_precision
 from cycle_am.console import tolerate_streams
+from cycle_am.contract import Changed
 from cycle_am.networks import ConvNet
 from cycle_am.randomness import SampleUniform
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
@@ -149,11 +150,11 @@ def gan_step(gan: CycleAMGAN, image: torch.Tensor, half: bool) -> Callable[[], N
     def action() -> None:
         uniform = SampleUniform((0,))
         with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
-            x_pos, x_neg = gan.g_pos(image), gan.g_neg(image)
-            loss = gan.discriminator_loss(x_pos.detach(), x_neg.detach(), image, uniform)
+            changed = Changed(gan.g_neg(image), gan.g_pos(image))
+            loss = gan.discriminator_loss(changed, image, uniform)
         step(of_discriminators, loss)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=half):
-            loss = gan.generator_loss(image, image, x_pos, x_neg, uniform)
+            loss = gan.generator_loss(image, image, changed, uniform)
         step(of_generators, loss)
 
     return action

@@ -13,7 +13,7 @@ A batch is a dict with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -29,6 +29,17 @@ BENIGN = 0
 MALIGNANT = 1
 UNKNOWN = -1
 LABEL_NAMES = {BENIGN: "benign", MALIGNANT: "malignant", UNKNOWN: "unknown"}
+
+
+class Changed(NamedTuple):
+    """What becomes of images on the way to each class, tensors or arrays (N, 1, H, W) in [0, 1].
+
+    An explained model gives two of them: `generate(x)`, G-(x) and G+(x); and `cycle(x)`, each brought back by the other
+    generator, G+(G-(x)) and G-(G+(x)), which should be x again.
+    """
+
+    neg: Any
+    pos: Any
 
 
 @overload

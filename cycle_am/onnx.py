@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model import dial
 from cycle_am.model.explanation import Explanation, Probabilities
@@ -81,9 +82,9 @@ class Exported:
         logits = self.run(by, x).astype(np.float64)
         return (0.5 + 0.5 * np.tanh((logits[:, 1] - logits[:, 0]) / 2)).astype(np.float32)
 
-    def generate(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, x: np.ndarray) -> Changed:
         """G-(x) and G+(x): (N, 1, H, W) in [0, 1] each."""
-        return self.run("g_neg", x), self.run("g_pos", x)
+        return Changed(self.run("g_neg", x), self.run("g_pos", x))
 
     def explain(self, images: Any) -> Explanation:
         """Explain windows (H, W), (N, H, W) or (N, 1, H, W) of the model's size in [0, 1]; nothing is said of trust.

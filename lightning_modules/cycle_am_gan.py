@@ -8,16 +8,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from cycle_am.contract import Changed
 from cycle_am.losses import Augment, GeneratorStep, discriminator
 from cycle_am.networks import PairedPatchDiscriminator, UNetGenerator
 from cycle_am.randomness import SampleUniform
-
-
-class Generated(NamedTuple):
-    """The two changed versions G-(x) and G+(x) of a batch, (N, 1, H, W) in [0, 1]."""
-
-    x_neg: Tensor
-    x_pos: Tensor
 
 
 class Term(NamedTuple):
@@ -110,20 +104,20 @@ class CycleAMGAN(pl.LightningModule):
         """G- and G+ that explain: the averaged ones where there are."""
         return (self.average["neg"], self.average["pos"]) if self.average else (self.g_neg, self.g_pos)
 
-    def generate(self, x: Tensor) -> Generated:
+    def generate(self, x: Tensor) -> Changed:
         """G-(x) and G+(x) of images (N, 1, H, W) in [0, 1]."""
         g_neg, g_pos = self.explaining_generators
-        return Generated(g_neg(x), g_pos(x))
+        return Changed(g_neg(x), g_pos(x))
 
-    def cycle(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """G-(G+(x)) and G+(G-(x)), which should be x again."""
+    def cycle(self, x: Tensor) -> Changed:
+        """G+(G-(x)) and G-(G+(x)), which should be x again."""
         g_neg, g_pos = self.explaining_generators
-        return g_neg(g_pos(x)), g_pos(g_neg(x))
+        return Changed(g_pos(g_neg(x)), g_neg(g_pos(x)))
 
     def relevance(self, x: Tensor) -> Tensor:
         """R = G+(x) - G-(x) (eq. 6), in [-1, 1]: brighter where malignancy is brighter."""
-        x_neg, x_pos = self.generate(x)
-        return x_pos - x_neg
+        changed = self.generate(x)
+        return changed.pos - changed.neg
 
     forward = generate
 
@@ -137,28 +131,27 @@ class CycleAMGAN(pl.LightningModule):
         x_a, x_b = batch["image"], batch["other"]
         uniform = self._uniform(batch_idx)
         optimizer_g, optimizer_d = self.optimizers()
-        x_pos, x_neg = self.g_pos(x_a), self.g_neg(x_a)
-        loss_d = self.discriminator_loss(x_pos.detach(), x_neg.detach(), x_b, uniform)
+        changed = Changed(self.g_neg(x_a), self.g_pos(x_a))
+        loss_d = self.discriminator_loss(changed, x_b, uniform)
         self._update(optimizer_d, loss_d)
-        loss_g = self.generator_loss(x_a, x_b, x_pos, x_neg, uniform)
+        loss_g = self.generator_loss(x_a, x_b, changed, uniform)
         self._update(optimizer_g, loss_g, self.hparams.clip)
         self._average_generators()
         return {"generators": loss_g.detach(), "discriminators": loss_d.detach()}
 
-    def discriminator_loss(self, x_pos: Tensor, x_neg: Tensor, x_b: Tensor, uniform: SampleUniform) -> Tensor:
-        """Cross entropy of D+ and D-, each in [0, inf), 2 log 2 in sum where both guess."""
+    def discriminator_loss(self, changed: Changed, x_b: Tensor, uniform: SampleUniform) -> Tensor:
+        """Cross entropy of D- and D+, each in [0, inf), 2 log 2 in sum where both guess; no gradient to generators."""
+        fakes = Changed(*(image.detach() for image in changed))
         return self._logged(
-            "loss/discriminator", discriminator(*self._answers(x_pos, x_neg, x_b, uniform)), len(x_b)
+            "loss/discriminator", discriminator(*self._answers(fakes, x_b, uniform)), len(x_b)
         )
 
-    def generator_loss(
-        self, x_a: Tensor, x_b: Tensor, x_pos: Tensor, x_neg: Tensor, uniform: SampleUniform
-    ) -> Tensor:
+    def generator_loss(self, x_a: Tensor, x_b: Tensor, changed: Changed, uniform: SampleUniform) -> Tensor:
         """Weighted sum of the terms (eq. 4); gradients reach both generators and, frozen by hand, no discriminator."""
         with _without_gradient(self.d_pos, self.d_neg):
-            answers = self._answers(x_pos, x_neg, x_b, uniform)
-            cycles = self.g_neg(x_pos), self.g_pos(x_neg)
-            step = GeneratorStep(x_a, x_pos, x_neg, *cycles, *answers, self.classifier, uniform)
+            answers = self._answers(changed, x_b, uniform)
+            cycles = self.g_pos(changed.neg), self.g_neg(changed.pos)
+            step = GeneratorStep(x_a, *changed, *cycles, *answers, self.classifier, uniform)
             values = {
                 name: self._logged(f"loss/{name}", term.function(step), len(x_a))
                 for name, term in self.terms.items()
@@ -167,9 +160,9 @@ class CycleAMGAN(pl.LightningModule):
             "loss/generator", sum(self.terms[k].weight * v for k, v in values.items()), len(x_a)
         )
 
-    def validation_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
-        """G-(x) and G+(x), for the callbacks that watch them."""
-        return self.generate(batch["image"])._asdict()
+    def validation_step(self, batch: dict, batch_idx: int) -> dict[str, Changed]:
+        """`changed`, for the callbacks that watch G-(x) and G+(x)."""
+        return {"changed": self.generate(batch["image"])}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generators, Adam for the discriminators."""
@@ -187,12 +180,14 @@ class CycleAMGAN(pl.LightningModule):
         key = (self.hparams.seed, self.current_epoch, batch_idx)
         return SampleUniform(key, self.global_rank, self.trainer.world_size)
 
-    def _answers(self, x_pos: Tensor, x_neg: Tensor, x_b: Tensor, uniform: SampleUniform) -> tuple:
+    def _answers(self, fakes: Changed, x_b: Tensor, uniform: SampleUniform) -> tuple:
+        """Of D- and of D+, which draws first."""
         change = self.discriminator_augment or (lambda image, _: image)
-        return tuple(
+        pos, neg = (
             d(change(fake, uniform), change(x_b, uniform), uniform)
-            for d, fake in ((self.d_pos, x_pos), (self.d_neg, x_neg))
+            for d, fake in ((self.d_pos, fakes.pos), (self.d_neg, fakes.neg))
         )
+        return neg, pos
 
     def _update(self, optimizer, loss: Tensor, clip: float = 0.0) -> None:
         optimizer.zero_grad()

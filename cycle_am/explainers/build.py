@@ -29,7 +29,7 @@ class Context:
     Attributes:
         classifier: images (N, 1, H, W) in [0, 1] -> logits (N, 2).
         background: (M, 1, H, W) training images in [0, 1], where there are.
-        gan: has `generate(x) -> (x_neg, x_pos)`, where one was trained for this classifier.
+        gan: has `generate(x) -> Changed`, where one was trained for this classifier.
         pixel_mm: side of a pixel.
         seed: of every random number of the explainers.
     """

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cycle_am.contract import Changed
 from cycle_am.explainers.base import Explainer, frozen
 
 
@@ -16,7 +17,7 @@ class CycleAM(Explainer):
     Signed brightness, not evidence: negative where malignant means darker. Nothing is promised of its sum.
 
     Args:
-        gan: has `generate(x) -> (x_neg, x_pos)`.
+        gan: has `generate(x) -> Changed`.
     """
 
     evidence = False
@@ -26,14 +27,14 @@ class CycleAM(Explainer):
         self.gan = gan
 
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
-        x_neg, x_pos = generated(self.gan, image)
-        return (x_pos - x_neg) * (2.0 * target - 1)[:, None, None, None]
+        changed = generated(self.gan, image)
+        return (changed.pos - changed.neg) * (2.0 * target - 1)[:, None, None, None]
 
 
 @torch.no_grad()
-def generated(gan: Any, image: Tensor) -> tuple[Tensor, Tensor]:
+def generated(gan: Any, image: Tensor) -> Changed:
     """G-(x) and G+(x), each (N, 1, H, W) in [0, 1], on the image's device."""
     first = next(gan.parameters(), image) if isinstance(gan, nn.Module) else image
     with frozen(gan):
-        x_neg, x_pos = gan.generate(image.to(first.device))
-    return x_neg.to(image), x_pos.to(image)
+        changed = gan.generate(image.to(first.device))
+    return Changed(changed.neg.to(image), changed.pos.to(image))

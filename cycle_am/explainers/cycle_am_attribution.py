@@ -48,6 +48,6 @@ class CycleAMAttribution(Explainer):
         return (end - start) * mean
 
     def _promised(self, image: Tensor, target: Tensor) -> Tensor:
-        x_neg, x_pos = generated(self.gan, image)
-        at, neg, pos = (margin(self.classifier, one, target) for one in (image, x_neg, x_pos))
+        images = (image, *generated(self.gan, image))
+        at, neg, pos = (margin(self.classifier, one, target) for one in images)
         return 2 * at - neg - pos

@@ -24,20 +24,20 @@ class GeneratorStep:
 
     Attributes:
         x_a: the images that are changed.
-        x_pos, x_neg: G+(x_a) and G-(x_a).
-        cycle_pos, cycle_neg: G-(x_pos) and G+(x_neg), which should be x_a again.
-        answer_pos, answer_neg: what D+ and D- say of (x_pos, x_b) and (x_neg, x_b): logits (N, 2, h, w) a scale.
+        x_neg, x_pos: G-(x_a) and G+(x_a).
+        cycle_neg, cycle_pos: G+(x_neg) and G-(x_pos), which should be x_a again.
+        answer_neg, answer_pos: what D- and D+ say of (x_neg, x_b) and (x_pos, x_b): logits (N, 2, h, w) a scale.
         classifier: image to logits (N, 2); frozen.
         uniform: gives (N, ...) random numbers in [0, 1).
     """
 
     x_a: Tensor
-    x_pos: Tensor
     x_neg: Tensor
-    cycle_pos: Tensor
+    x_pos: Tensor
     cycle_neg: Tensor
-    answer_pos: Sequence[Tensor]
+    cycle_pos: Tensor
     answer_neg: Sequence[Tensor]
+    answer_pos: Sequence[Tensor]
     classifier: Callable[[Tensor], Tensor]
     uniform: Uniform
 
@@ -46,7 +46,7 @@ def cycle(step: GeneratorStep, constants: Sequence[float] = STANDARD) -> Tensor:
     """(|x - x''| + DSSIM(x, x'')) / 2 for both orders (eq. 2)."""
     return sum(
         (l1(step.x_a, again) + dssim(step.x_a, again, constants).mean()) / 2
-        for again in (step.cycle_pos, step.cycle_neg)
+        for again in (step.cycle_neg, step.cycle_pos)
     )
 
 
@@ -54,13 +54,13 @@ def similarity(step: GeneratorStep, constants: Sequence[float] = STANDARD, l1_we
     """DSSIM(x, G(x)) for both (sec. 2.2), plus ``l1_weight`` times the mean change (not in the paper: 0)."""
     return sum(
         dssim(step.x_a, changed, constants).mean() + l1_weight * l1(step.x_a, changed)
-        for changed in (step.x_pos, step.x_neg)
+        for changed in (step.x_neg, step.x_pos)
     )
 
 
 def adversarial(step: GeneratorStep) -> Tensor:
     """Cross entropy of the discriminators' answers with inverted labels (eq. 3, 4)."""
-    return answer_loss(step.answer_pos, FAKE) + answer_loss(step.answer_neg, FAKE)
+    return answer_loss(step.answer_neg, FAKE) + answer_loss(step.answer_pos, FAKE)
 
 
 def activation(step: GeneratorStep, smoothing: float = 0.0, augment: Augment | None = None) -> Tensor:
@@ -77,9 +77,9 @@ def activation(step: GeneratorStep, smoothing: float = 0.0, augment: Augment | N
     )
 
 
-def discriminator(answer_pos: Sequence[Tensor], answer_neg: Sequence[Tensor]) -> Tensor:
+def discriminator(answer_neg: Sequence[Tensor], answer_pos: Sequence[Tensor]) -> Tensor:
     """Cross entropy of both discriminators' answers with the true labels (eq. 3)."""
-    return answer_loss(answer_pos, REAL) + answer_loss(answer_neg, REAL)
+    return answer_loss(answer_neg, REAL) + answer_loss(answer_pos, REAL)
 
 
 def answer_loss(answer: Sequence[Tensor], label: int) -> Tensor:

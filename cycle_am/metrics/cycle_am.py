@@ -5,8 +5,8 @@ real enough to be believed?"""
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
+from cycle_am.contract import Changed
 from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.classifier import ClassifierResult, classifier_result
 from cycle_am.metrics.inference import Outputs, generate, outputs, probabilities, relevance_maps
@@ -63,12 +63,12 @@ def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> 
     return CycleAMResult(made, explained, independent, similar, located, labelled, metrics)
 
 
-def judged(gan, classifier, cases, made: tuple[Tensor, Tensor] | None = None, progress: str = "") -> Judged:
-    """Real and generated images of some cases, as the realism test takes them; `made` is (G-(x), G+(x)) where
+def judged(gan, classifier, cases, changed: Changed | None = None, progress: str = "") -> Judged:
+    """Real and generated images of some cases, as the realism test takes them; `changed` where it is
     known."""
     x, patients = cases.window()[0], cases.patient_id
-    x_neg, x_pos = made or generate(gan, x, progress=progress)
-    return Judged(*(Pool(images, patients) for images in (x, x_neg, x_pos)), probabilities(classifier, x))
+    images = (x, *(changed or generate(gan, x, progress=progress)))
+    return Judged(*(Pool(one, patients) for one in images), probabilities(classifier, x))
 
 
 def case_columns(cases, result: CycleAMResult) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cycle_am.contract import Changed
 from cycle_am.progress import steps
 
 BATCH = 64
@@ -18,8 +19,8 @@ class Outputs:
     x: Tensor
     x_neg: Tensor
     x_pos: Tensor
-    cycle_pos: Tensor
     cycle_neg: Tensor
+    cycle_pos: Tensor
 
     @property
     def relevance(self) -> np.ndarray:
@@ -43,27 +44,30 @@ def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
 
 
 @torch.no_grad()
-def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> tuple[Tensor, Tensor]:
+def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Changed:
     """G-(x) and G+(x), each (N, 1, H, W), for (N, 1, H, W) images; `progress` names a bar, none where
     empty."""
     device = device_of(gan)
     parts = images.split(batch)
     shown = steps(parts, progress, unit="batches") if progress else parts
-    made = [gan.generate(part.to(device)) for part in shown]
-    return torch.cat([m.x_neg.float().cpu() for m in made]), torch.cat([m.x_pos.float().cpu() for m in made])
+    return _joined([gan.generate(part.to(device)) for part in shown])
 
 
 @torch.no_grad()
 def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outputs:
     """Transfers and cycles of (N, 1, H, W) images in [0, 1]."""
     device = device_of(gan)
-    x_neg, x_pos = generate(gan, images, batch, progress)
-    cycles = [gan.cycle(part.to(device)) for part in images.split(batch)]
-    cycle_pos, cycle_neg = (torch.cat([pair[k].float().cpu() for pair in cycles]) for k in (0, 1))
-    return Outputs(images.float().cpu(), x_neg, x_pos, cycle_pos, cycle_neg)
+    changed = generate(gan, images, batch, progress)
+    cycles = _joined([gan.cycle(part.to(device)) for part in images.split(batch)])
+    return Outputs(images.float().cpu(), *changed, *cycles)
+
+
+def _joined(parts: list[Changed]) -> Changed:
+    """Of all batches, on the CPU."""
+    return Changed(*(torch.cat([one.float().cpu() for one in images]) for images in zip(*parts, strict=True)))
 
 
 def relevance_maps(gan, images: Tensor, batch: int = BATCH) -> np.ndarray:
     """R = G+(x) - G-(x) (eq. 6) as (N, H, W) float32 for (N, 1, H, W) images."""
-    x_neg, x_pos = generate(gan, images, batch)
-    return (x_pos - x_neg)[:, 0].numpy()
+    changed = generate(gan, images, batch)
+    return (changed.pos - changed.neg)[:, 0].numpy()

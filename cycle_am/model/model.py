@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model import dial
 from cycle_am.model.explanation import Explanation, Probabilities
@@ -28,13 +29,6 @@ NETWORKS = ("classifier", "judge", "g_neg", "g_pos")
 BATCH = (
     16  # images that are explained at once: bounds the memory, whatever their number, and stays in the cache
 )
-
-
-class Changed(NamedTuple):
-    """G-(x) and G+(x), (N, 1, H, W) in [0, 1] each."""
-
-    neg: Tensor
-    pos: Tensor
 
 
 class Model:

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model.mistakes import MIDDLE, learn, network, suspicion
 from cycle_am.networks import ConvNet
 
 if TYPE_CHECKING:
     from cycle_am.model.explanation import Probabilities
-    from cycle_am.model.model import Changed, Model
+    from cycle_am.model.model import Model
 
 USABLE, DOUBTFUL, REFUSED = "usable", "doubtful", "refused"
 # Share of good cases that may lie beyond each limit: 5 % together, where none lies beyond two.

@@ -9,6 +9,7 @@ import torch
 
 from cycle_am import losses
 from cycle_am.app.tasks.train import train
+from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.networks import ConvNet
 from cycle_am.randomness import SampleUniform
@@ -40,7 +41,7 @@ def pair():
 
 def generator_loss(gan, pair):
     x_a, x_b = pair
-    return gan.generator_loss(x_a, x_b, gan.g_pos(x_a), gan.g_neg(x_a), SampleUniform((0,)))
+    return gan.generator_loss(x_a, x_b, Changed(gan.g_neg(x_a), gan.g_pos(x_a)), SampleUniform((0,)))
 
 
 def has_gradient(module) -> bool:
@@ -68,9 +69,8 @@ def test_every_term_alone_reaches_both_generators(pair, name):
 
 def test_discriminator_step_reaches_both_discriminators_and_nothing_else(pair):
     gan, (x_a, x_b) = build(), pair
-    gan.discriminator_loss(
-        gan.g_pos(x_a).detach(), gan.g_neg(x_a).detach(), x_b, SampleUniform((0,))
-    ).backward()
+    changed = Changed(gan.g_neg(x_a), gan.g_pos(x_a))
+    gan.discriminator_loss(changed, x_b, SampleUniform((0,))).backward()
     assert has_gradient(gan.d_pos)
     assert has_gradient(gan.d_neg)
     assert all(p.grad is None for m in (gan.g_pos, gan.g_neg, gan.classifier) for p in m.parameters())
@@ -88,9 +88,11 @@ def test_the_sum_is_weighted_and_a_term_can_be_left_out(pair):
 
 def test_relevance_is_the_difference_of_the_two_versions(pair):
     gan = build().eval()
-    x_neg, x_pos = gan.generate(pair[0])
-    torch.testing.assert_close(gan.relevance(pair[0]), x_pos - x_neg)
-    torch.testing.assert_close(gan.cycle(pair[0])[0], gan.g_neg(x_pos))
+    changed, cycle = gan.generate(pair[0]), gan.cycle(pair[0])
+    torch.testing.assert_close(changed.neg, gan.g_neg(pair[0]))
+    torch.testing.assert_close(gan.relevance(pair[0]), changed.pos - changed.neg)
+    torch.testing.assert_close(cycle.neg, gan.g_pos(changed.neg))
+    torch.testing.assert_close(cycle.pos, gan.g_neg(changed.pos))
 
 
 def test_the_classifier_stays_in_evaluation_mode():
@@ -194,7 +196,7 @@ def test_overfits_four_cases():
     x = torch.rand(4, 1, 64, 64)
     optimizer, _ = gan.configure_optimizers()
     for step in range(60):
-        loss = gan.generator_loss(x, x, gan.g_pos(x), gan.g_neg(x), SampleUniform((step,)))
+        loss = gan.generator_loss(x, x, Changed(gan.g_neg(x), gan.g_pos(x)), SampleUniform((step,)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

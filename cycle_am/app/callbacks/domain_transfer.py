@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from cycle_am.app.callbacks.log_media import log_histograms
+from cycle_am.contract import Changed
 
 
 class DomainTransfer(pl.Callback):
     """Logs mean p(malignant) as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
 
     The explained classifier is the one that the generators are trained against; the selector they never saw.
-    The module has `generate(x) -> (x_neg, x_pos)`, `classifier` and `selector` (image -> logits). Where
-    `validation_step` returns what it generated (`x_neg`, `x_pos`), that is used and nothing is generated
-    twice.
+    The module has `generate(x) -> Changed`, `classifier` and `selector` (image -> logits). Where `validation_step`
+    returns what it generated (`changed`), that is used and nothing is generated twice.
     """
 
     def __init__(self, histograms: bool = True) -> None:
@@ -36,9 +36,9 @@ class DomainTransfer(pl.Callback):
     ) -> None:
         """Collect the probabilities of one batch."""
         x = batch["image"]
-        x_neg, x_pos = generated(pl_module, x, outputs)
+        changed = generated(pl_module, x, outputs)
         for name, classifier in classifiers(pl_module).items():
-            for kind, image in (("x", x), ("neg", x_neg), ("pos", x_pos)):
+            for kind, image in (("x", x), ("neg", changed.neg), ("pos", changed.pos)):
                 self.collected[f"{name}/{kind}"].append(malignant(classifier, image))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,11 +49,9 @@ class DomainTransfer(pl.Callback):
             log_histograms(trainer, "transfer_histograms", values)
 
 
-def generated(module: Any, x: Tensor, outputs: Any = None) -> tuple[Tensor, Tensor]:
+def generated(module: Any, x: Tensor, outputs: Any = None) -> Changed:
     """G-(x) and G+(x): from what `validation_step` returned where it holds them, else generated now."""
-    if isinstance(outputs, dict) and {"x_neg", "x_pos"} <= outputs.keys():
-        return outputs["x_neg"], outputs["x_pos"]
-    return module.generate(x)
+    return outputs["changed"] if isinstance(outputs, dict) and "changed" in outputs else module.generate(x)
 
 
 def classifiers(module: Any) -> dict[str, nn.Module]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cycle_am.app.callbacks.domain_transfer import malignant
+from cycle_am.contract import Changed
 from cycle_am.losses import ssim
 from cycle_am.metrics.inference import generate
 from cycle_am.metrics.realism import quick_realism
@@ -43,14 +44,15 @@ class ExplanationScore(pl.Callback):
 def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
     """The score and its factors for real images (N, 1, H, W) in [0, 1] of training and of validation patients."""
     train, val = train.to(module.device), val.to(module.device)
-    train_neg, train_pos = (image.to(module.device) for image in generate(module, train))
-    x_neg, x_pos = (image.to(module.device) for image in generate(module, val))
-    gap = malignant(module.selector, x_pos).mean() - malignant(module.selector, x_neg).mean()
-    similar = (ssim(val, x_neg).mean() + ssim(val, x_pos).mean()) / 2
+    of_train, of_val = (
+        Changed(*(image.to(module.device) for image in generate(module, x))) for x in (train, val)
+    )
+    gap = malignant(module.selector, of_val.pos).mean() - malignant(module.selector, of_val.neg).mean()
+    similar = (ssim(val, of_val.neg).mean() + ssim(val, of_val.pos).mean()) / 2
     called = [malignant(module.classifier, x) >= 0.5 for x in (train, val)]
     aucs = [
         quick_realism(train_fake, train[called[0] == says], fake, val[called[1] == says])
-        for train_fake, fake, says in ((train_neg, x_neg, False), (train_pos, x_pos, True))
+        for train_fake, fake, says in zip(of_train, of_val, (False, True), strict=True)
     ]
     factors = {
         "transfer_gap": _clip(gap),

@@ -33,8 +33,8 @@ class Localisation(pl.Callback):
         """Measure one batch."""
         if "mask" not in batch:
             return
-        x_neg, x_pos = generated(pl_module, batch["image"], outputs)
-        relevance = (x_pos - x_neg)[:, 0].float().cpu().numpy()
+        changed = generated(pl_module, batch["image"], outputs)
+        relevance = (changed.pos - changed.neg)[:, 0].float().cpu().numpy()
         masks, has_mask = (batch[key].cpu().numpy() for key in ("mask", "has_mask"))
         where = regions(masks, has_mask, trainer.datamodule.val_cases.pixel_mm, relevance.shape)
         self.shares.append(mass_inside(relevance, where.dilated)[where.known])

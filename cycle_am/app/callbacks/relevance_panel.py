@@ -55,13 +55,12 @@ class RelevancePanel(pl.Callback):
 
     def _rows(self, module: Any, x: Tensor, label: np.ndarray) -> list[dict[str, Any]]:
         """One dict a case: pictures as (64, 64) arrays, probabilities, label."""
-        x_neg, x_pos = module.generate(x)
+        changed = module.generate(x)
         pictures = {
             "x": x,
-            "neg": x_neg,
-            "pos": x_pos,
-            "cycle": module.cycle(x)[0],
-            "relevance": x_pos - x_neg,
+            **changed._asdict(),
+            "cycle": module.cycle(x).pos,
+            "relevance": changed.pos - changed.neg,
         }
         arrays = {key: value[:, 0].float().cpu().numpy() for key, value in pictures.items()}
         probabilities = {

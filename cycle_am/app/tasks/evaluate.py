@@ -96,8 +96,9 @@ def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: 
     small_print = notes(run, data) | {"Classifiers": classifiers.describe()}
     evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
     x = data.test_cases.window()[0][:ROWS]
-    x_neg, x_pos = generate(gan, x)
-    return {"cases": case_rows(out_dir, {"x": x, "neg": x_neg, "pos": x_pos, "relevance": x_pos - x_neg})}
+    changed = generate(gan, x)
+    pictures = {"x": x, **changed._asdict(), "relevance": changed.pos - changed.neg}
+    return {"cases": case_rows(out_dir, pictures)}
 
 
 def _compare(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:

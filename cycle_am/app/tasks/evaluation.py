@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from cycle_am.contract import Changed
 from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.bootstrap import RESAMPLES
 from cycle_am.metrics.classifier import classifier_result
@@ -71,8 +72,7 @@ def evaluate_cycle_am(
     `out_dir`.
 
     Args:
-        gan: has `generate(x) -> (x_neg, x_pos)` by name and `cycle(x) -> (cycle_pos, cycle_neg)` for (N, 1,
-            64, 64) in [0, 1].
+        gan: has `generate(x) -> Changed` and `cycle(x) -> Changed` for (N, 1, H, W) in [0, 1].
         classifier: the explained one; has `probability(x) -> (N,)`, and `foreign` where nobody knows which patients
             it was trained on.
         judge: an independent classifier that the generators never saw.
@@ -91,7 +91,7 @@ def evaluate_cycle_am(
     result = measure(gan, classifier, judge, cases, progress, resamples=resamples, seed=seed)
     if realism:
         train = judged(gan, classifier, train_cases, progress="training cases" if progress else "")
-        test = judged(gan, classifier, cases, (result.made.x_neg, result.made.x_pos))
+        test = judged(gan, classifier, cases, Changed(result.made.x_neg, result.made.x_pos))
         found = realism_figures(train, test, seed=seed, resamples=resamples, progress=progress)
         result.metrics.update(prefixed("realism", found))
     write_metrics(out_dir / "metrics.json", result.metrics)

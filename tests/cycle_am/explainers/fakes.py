@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cycle_am.contract import Changed
+
 
 class Linear(nn.Sequential):
     """flatten + linear on small images: logits = W x + b."""
@@ -43,11 +45,11 @@ class Residual(nn.Module):
 class Brightener:
     """Generators that change a square by a fixed amount: G- darkens it, G+ brightens it."""
 
-    def generate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def generate(self, x: Tensor) -> Changed:
         """x (N, 1, H, W) -> G-(x), G+(x)."""
         change = torch.zeros_like(x)
         change[..., 2:5, 2:5] = 0.2
-        return (x - change).clamp(0, 1), (x + change).clamp(0, 1)
+        return Changed((x - change).clamp(0, 1), (x + change).clamp(0, 1))
 
 
 def randomise(net: nn.Module, seed: int = 0, bias: bool = True) -> nn.Module:

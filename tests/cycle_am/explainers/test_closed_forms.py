@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from cycle_am.contract import Changed
 from cycle_am.explainers.activation_maximisation import ActivationMaximisation
 from cycle_am.explainers.base import margin
 from cycle_am.explainers.control_centre import ControlCentre
@@ -161,7 +162,7 @@ class Setter:
     def generate(self, x):
         x_neg, x_pos = x.clone(), x.clone()
         x_neg[..., 2:5, 2:5], x_pos[..., 2:5, 2:5] = 0.3, 0.8
-        return x_neg, x_pos
+        return Changed(x_neg, x_pos)
 
 
 def test_cycle_am_attribution_is_what_the_image_has_minus_what_it_lacks(linear, x):

@@ -52,7 +52,7 @@ def test_adversarial_and_discriminator_take_opposite_labels(step):
         return sum(scales) / len(scales)
 
     torch.testing.assert_close(adversarial(step), by_hand(step.answer_pos, 0) + by_hand(step.answer_neg, 0))
-    real = discriminator(step.answer_pos, step.answer_neg)
+    real = discriminator(step.answer_neg, step.answer_pos)
     torch.testing.assert_close(real, by_hand(step.answer_pos, 1) + by_hand(step.answer_neg, 1))
 
 

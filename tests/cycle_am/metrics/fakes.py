@@ -1,10 +1,11 @@
 """Small stand-ins for trained models and for a test set, each with an answer known beforehand."""
 
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import torch
+
+from cycle_am.contract import Changed
 
 SIZE = 64
 
@@ -92,10 +93,10 @@ class OracleGan:
 
     def generate(self, x):
         disc = (x > 0.4).float()
-        return SimpleNamespace(x_neg=x - 0.3 * disc, x_pos=(x + 0.25 * disc).clamp(0, 1))
+        return Changed(x - 0.3 * disc, (x + 0.25 * disc).clamp(0, 1))
 
     def cycle(self, x):
-        return x.clone(), x.clone()
+        return Changed(x.clone(), x.clone())
 
 
 class FixedPatternGan:
@@ -108,8 +109,7 @@ class FixedPatternGan:
         self.pattern[32, 32] = 0.06
 
     def generate(self, x):
-        return SimpleNamespace(x_neg=(x - self.pattern).clamp(0, 1), x_pos=(x + self.pattern).clamp(0, 1))
+        return Changed((x - self.pattern).clamp(0, 1), (x + self.pattern).clamp(0, 1))
 
     def cycle(self, x):
-        made = self.generate(x)
-        return made.x_pos, made.x_neg
+        return self.generate(x)

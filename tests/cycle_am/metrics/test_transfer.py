@@ -33,10 +33,10 @@ def test_figures_carry_means_and_the_signs_of_the_change():
     cases = make_cases()
     x = cases.window()[0]
     made = OracleGan().generate(x)
-    result = transfer(BrightnessClassifier(), x, made.x_neg, made.x_pos)
+    result = transfer(BrightnessClassifier(), x, made.neg, made.pos)
     figures = transfer_figures(result, cases.patient_id)
     assert set(figures) == {"x", "neg", "pos", "t_pos", "p_pos", "t_neg", "p_neg"}
-    assert figures["neg"]["value"] == pytest.approx(BrightnessClassifier().probability(made.x_neg).mean())
+    assert figures["neg"]["value"] == pytest.approx(BrightnessClassifier().probability(made.neg).mean())
     assert figures["neg"]["value"] < figures["x"]["value"] < figures["pos"]["value"]
     assert figures["t_pos"]["value"] > 0 > figures["t_neg"]["value"]
     assert figures["x"]["ci_low"] < figures["x"]["value"] < figures["x"]["ci_high"]

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
 from cycle_am.model import mistakes, trust
 from cycle_am.model.explanation import Probabilities
 from cycle_am.model.mistakes import MIDDLE
-from cycle_am.model.model import Changed, Model
+from cycle_am.model.model import Model
 from cycle_am.model.trust import (
     DIMENSIONS,
     LIMITS,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cycle_am.app.callbacks.localisation import Localisation
+from cycle_am.contract import Changed
 
 
 class Module:
@@ -41,11 +42,11 @@ def test_it_is_the_mean_share_within_three_millimetres_of_the_outline():
     x_pos[1, 0, 4, 8] = 0.5  # 4 mm away: outside
     x_pos[2, 0, 4, 4] = 0.5  # a case without an outline does not count
     batch = {"image": image, "mask": mask, "has_mask": torch.tensor([True, True, False])}
-    assert epoch([batch], [{"x_neg": image, "x_pos": x_pos}]) == {"val/localisation": pytest.approx(0.375)}
+    assert epoch([batch], [{"changed": Changed(image, x_pos)}]) == {"val/localisation": pytest.approx(0.375)}
 
 
 def test_without_outlines_nothing_is_logged():
     image = torch.zeros(2, 1, 16, 16)
     none = {"image": image, "mask": image, "has_mask": torch.tensor([False, False])}
-    made = {"x_neg": image, "x_pos": image + 0.1}
+    made = {"changed": Changed(image, image + 0.1)}
     assert epoch([{"image": image}, none], [made, made]) == {}

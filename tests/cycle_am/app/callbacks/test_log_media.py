@@ -19,6 +19,7 @@ from cycle_am.app.callbacks.log_media import log_histograms, log_image, log_tabl
 from cycle_am.app.callbacks.relevance_panel import RelevancePanel, choose, coloured, grey, panel, strip
 from cycle_am.app.callbacks.score_plot import ScorePlot
 from cycle_am.app.tracking.loggers import close
+from cycle_am.contract import Changed
 from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
 from tests.fakes import BlobDataModule
 
@@ -38,11 +39,11 @@ class Shade(pl.LightningModule):
         self.classifier, self.selector = Brightness(), Brightness()
         self.shift = nn.Parameter(torch.tensor(0.3))
 
-    def generate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x - self.shift).clamp(0, 1), (x + self.shift).clamp(0, 1)
+    def generate(self, x: Tensor) -> Changed:
+        return Changed((x - self.shift).clamp(0, 1), (x + self.shift).clamp(0, 1))
 
-    def cycle(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x, x
+    def cycle(self, x: Tensor) -> Changed:
+        return Changed(x, x)
 
     def training_step(self, batch: dict, _: int) -> Tensor:
         return (self.shift - 0.3) ** 2

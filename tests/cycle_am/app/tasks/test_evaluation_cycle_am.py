@@ -92,7 +92,7 @@ def test_maps_are_r_of_each_case(oracle):
     made = OracleGan().generate(cases.window()[0])
     with np.load(folder / "relevance.npz", allow_pickle=False) as stored:
         assert stored["case_id"].tolist() == cases.case_id.tolist()
-        assert stored["cycle_am"] == pytest.approx((made.x_pos - made.x_neg)[:, 0].numpy())
+        assert stored["cycle_am"] == pytest.approx((made.pos - made.neg)[:, 0].numpy())
 
 
 def test_the_report_stands_alone(oracle):
