@@ -32,7 +32,19 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (about 15 minutes on 2 cores)
-	VENV=$(VENV) OUT=$(QUICK) bash cycle_am/app/quickstart.sh
+	@$(MAKE) --no-print-directory $(QUICK)/cycle_am_small/phantom/latest
+	@echo "== evaluation"
+	$(RUN) evaluate.py experiment=classifier paths.runs="$(abspath $(QUICK))" out_dir="$(abspath $(QUICK))/classifier/evaluation"
+	$(RUN) evaluate.py experiment=cycle_am_small paths.runs="$(abspath $(QUICK))" out_dir="$(abspath $(QUICK))"
+	@echo; echo "The report: $(abspath $(QUICK))/report.html"
+
+# A training, once, in a folder of its own; one that was interrupted goes on from its last epoch.
+$(QUICK)/%/phantom/latest:
+	@echo "== $*: training"
+	$(RUN) train.py experiment=$* paths.runs="$(abspath $(QUICK))" hydra.run.dir="$(abspath $(QUICK))/$*/phantom/quickstart" ckpt_path=auto
+
+.PRECIOUS: $(QUICK)/%/phantom/latest
+$(QUICK)/cycle_am_small/phantom/latest: | $(QUICK)/classifier/phantom/latest
 
 demo: $(STAMP)  ## a first look: explains bundled phantom cases with the shipped model (seconds, downloads nothing)
 	$(RUN) -m cycle_am demo

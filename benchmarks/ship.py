@@ -8,7 +8,6 @@ as they are, and only what verdicts rest on is fitted anew.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,8 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train() -> None:
     """What `make run` does, in the environment of this Python."""
-    environment = os.environ | {"VENV": sys.prefix, "OUT": str(QUICK)}
-    subprocess.run(["bash", "cycle_am/app/quickstart.sh"], check=True, env=environment)
+    subprocess.run(["make", "run", f"VENV={sys.prefix}", f"QUICK={QUICK}"], check=True)
 
 
 def refit(file: Path) -> Path:

@@ -19,6 +19,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "notebook.md": notebook(ROOT / "docs" / "notebook.ipynb"),
         "commands.md": reference.commands(),
         "configuration.md": reference.configuration(),
+        "metrics.md": reference.metrics(),
         "api.md": reference.api(),
     }
     for name, text in pages.items():

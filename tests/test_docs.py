@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cycle_am import measures
 from cycle_am.app import reference
 from tests.helpers import ROOT, environment
 
-GENERATED = {"commands.md", "configuration.md", "api.md", "notebook.md"}
+GENERATED = {"commands.md", "configuration.md", "metrics.md", "api.md", "notebook.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 SETTINGS = [
@@ -50,6 +51,13 @@ def test_the_patterns_find_what_they_look_for():
     assert len(re.findall(r"python -m ([\w.]+)", everything)) > 5
     assert len(re.findall(r"(?:^|`)make ([a-z-]+)", everything, re.MULTILINE)) > 5
     assert len(re.findall(r"experiment=([a-z_,]+)", everything)) > 20
+
+
+def test_every_measure_has_its_row():
+    page = reference.metrics()
+    assert all(f"| `{key}` |" in page for key in measures.CATALOGUE)
+    assert "| `classifier/auc` | AUC | ↑ |" in page
+    assert "| .809 [.757, .860] |" in page
 
 
 @pytest.mark.parametrize("file", SETTINGS, ids=lambda file: str(file.relative_to(ROOT)))

@@ -1,4 +1,6 @@
-"""The reference as Markdown: commands from their --help, keys from `conf/`, Python from docstrings."""
+"""The reference as Markdown: commands from their --help, keys from `conf/` and the catalogue of measures, Python from
+docstrings.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from cycle_am import settings
+from cycle_am import measures, settings
 from cycle_am.app import cli, console
+from cycle_am.reports.markdown import with_interval
 
 ENTRIES = ("train", "evaluate", "prepare", "study")
 # What is meant for users of the library, in the order of the page.
@@ -82,6 +85,27 @@ def keys(text: str) -> Iterator[tuple[str, str | None, str | None]]:
         path = [(at, key) for at, key in path if at < depth] + [(depth, match["key"])]
         if path[0][1] != "defaults" and (match["value"] or match["comment"]):
             yield ".".join(key for _, key in path), match["value"], match["comment"]
+
+
+def metrics() -> str:
+    """Every key of metrics.json, its meaning, and what the paper has."""
+    rows = [
+        f"| `{key}` | {_cell(one.label)} | {measures.SIGNS.get(one.better, one.better)} | {_cell(one.meaning)} | "
+        f"{with_interval(one.paper) if one.paper else ''} |"
+        for key, one in measures.CATALOGUE.items()
+    ]
+    head = "| key | in tables | better | meaning | paper |\n|---|---|---|---|---|"
+    return (
+        "\n\n".join(
+            (
+                "# Keys of metrics.json",
+                "Each holds `value`, `ci_low`, `ci_high` (95 %, bootstrap over patients) and `n`. `*` stands for a name, as "
+                "an explainer's. What a measure means and when it misleads: [What each measure means](measures.md).",
+                "\n".join([head, *rows]),
+            )
+        )
+        + "\n"
+    )
 
 
 def _code(value: str | None) -> str:

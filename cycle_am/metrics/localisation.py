@@ -61,18 +61,17 @@ def regions(
 
 
 def peak_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """(N,) float: 1 where the pixel of largest |R| lies in the region, else 0; NaN for a map that is zero
-    everywhere."""
-    flat = np.abs(maps).reshape(len(maps), -1)
-    inside = region.reshape(len(maps), -1)[np.arange(len(maps)), flat.argmax(1)].astype(np.float64)
-    return np.where(flat.max(1) > 0, inside, np.nan)
+    """`pointing_game`, but NaN for a map that is zero everywhere: a silent generator is a finding of its own."""
+    return _unless_silent(maps, pointing_game(maps, region))
 
 
 def mass_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """(N,) share of |R| that lies in the region; NaN for a map that is zero everywhere."""
-    magnitude = np.abs(maps).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return (magnitude * region).sum((1, 2)) / magnitude.sum((1, 2))
+    """`mass_accuracy`, but NaN for a map that is zero everywhere."""
+    return _unless_silent(maps, mass_accuracy(maps, region))
+
+
+def _unless_silent(maps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(np.any(maps != 0, axis=(1, 2)), values, np.nan)
 
 
 def area(region: np.ndarray) -> np.ndarray:
@@ -221,10 +220,10 @@ def localisation_figures(
     return figures | {"fixed_pattern": pattern}
 
 
-# Methods side by side. Where pixels tie, a result is its expectation over a random order of them. So a map that is
-# constant, or zero everywhere, scores exactly the chance level, the share of the window that the region covers, and
-# no method gains by staying silent on the hard cases (the figures above leave those out: there a silent generator
-# is the finding). NaN only for cases without a region and for maps with a value that is not finite.
+# Where pixels tie, a result is its expectation over a random order of them. So a map that is constant, or zero
+# everywhere, scores exactly the chance level, the share of the window that the region covers, and where methods stand
+# side by side none gains by staying silent on the hard cases. NaN only for cases without a region and for maps with a
+# value that is not finite.
 
 
 def pointing_game(maps: np.ndarray, region: np.ndarray) -> np.ndarray:

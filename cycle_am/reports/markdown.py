@@ -8,6 +8,7 @@ python -m cycle_am.reports.markdown cues CUE=metrics.json ...          how well 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -121,11 +122,16 @@ def _padded(cell: str) -> str:
 
 def with_interval(figure: dict | None) -> str:
     """Value and interval, e.g. `.912 [.871, .948]`; a dash where undefined."""
-    if figure is None or figure["value"] is None:
+    if figure is None or not _known(figure["value"]):
         return "-"
-    if figure["ci_low"] is None:
+    if not _known(figure["ci_low"]):
         return short(figure["value"])
     return f"{short(figure['value'])} [{short(figure['ci_low'])}, {short(figure['ci_high'])}]"
+
+
+def _known(value: float | None) -> bool:
+    """Whether there is one: undefined is NaN in memory, null in JSON."""
+    return value is not None and math.isfinite(value)
 
 
 def short(value: float, digits: int = 3) -> str:

@@ -34,6 +34,13 @@ def test_peak_mass_and_area_by_hand():
     assert loc.area(where.dilated) == pytest.approx([12 / 36])  # the square and its eight direct neighbours
 
 
+def test_of_equal_peaks_each_counts_alike():
+    mask = np.array([[[True, True, False, False]]] * 3)
+    maps = np.array([[[0.0, -2, 2, 2]], [[1.0, 1, 1, 1]], [[0.0, 0, 0, 0]]])
+    assert loc.peak_inside(maps, mask) == pytest.approx([1 / 3, 0.5, np.nan], nan_ok=True)
+    assert loc.peak_inside(maps, mask)[:2] == pytest.approx(loc.pointing_game(maps, mask)[:2])
+
+
 def test_mask_is_the_consensus_of_half_the_readers():
     fractions = np.array([[[0.25, 0.5], [0.75, 0.49]]])
     where = loc.regions(fractions, np.array([True]), 1.0, (1, 2, 2))
