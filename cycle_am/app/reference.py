@@ -99,8 +99,8 @@ def metrics() -> str:
         "\n\n".join(
             (
                 "# Keys of metrics.json",
-                "Each holds `value`, `ci_low`, `ci_high` (95 %, bootstrap over patients) and `n`. `*` stands for a name, as "
-                "an explainer's. What a measure means and when it misleads: [What each measure means](measures.md).",
+                "Each holds `value`, `ci_low`, `ci_high` (95 %, over patients) and `n`; `*` stands for any name. "
+                "What a measure means and when it misleads: [What each measure means](measures.md).",
                 "\n".join([head, *rows]),
             )
         )
