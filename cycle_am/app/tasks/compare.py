@@ -12,6 +12,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from cycle_am.app.classifiers import Classifiers, find_classifiers
+from cycle_am.app.tasks.evaluation import Evaluation
 from cycle_am.app.tasks.retrain import variant
 from cycle_am.app.tasks.train import say
 from cycle_am.data.cases import Cases, settings_digest
@@ -41,9 +42,9 @@ BACKGROUND = 128  # training images, for baselines and for the statistics of ran
 
 def compare_explainers(
     cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path, notes: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> Evaluation:
     """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
-    figures/ and report.html into `out_dir`; returns the rows of the loggers' table of cases."""
+    figures/ and report.html into `out_dir`."""
     preset = chosen_preset(cfg)
     classifiers = find_classifiers(cfg, run.checkpoint())
     say(classifiers.describe())
@@ -57,9 +58,9 @@ def compare_explainers(
     results = compare_all(subject, plan, shared, out_dir / "parts", digest)
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
     one = page.compared(subject, shared, results, table(results), **options)
-    planted = bool(data.truth)
-    write_metrics(out_dir / "metrics.json", page.metrics(one, planted))
-    write_text(out_dir / "compare.csv", page.tests_table(one).to_csv(index=False, float_format="%.6g"))
+    metrics, tests = page.metrics(one, bool(data.truth)), page.tests_table(one)
+    write_metrics(out_dir / "metrics.json", metrics)
+    write_text(out_dir / "compare.csv", tests.to_csv(index=False, float_format="%.6g"))
     write_cases(out_dir / "cases.csv", page.cases_table(one))
     write_maps(
         out_dir / "relevance.npz",
@@ -75,7 +76,7 @@ def compare_explainers(
         out_dir / "report.html",
         page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
     )
-    return page.logged_rows(one)
+    return Evaluation(metrics, lambda: {"cases": page.logged_rows(one), "compare": tests.to_dict("records")})
 
 
 def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:

@@ -7,36 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from torch import Tensor
 
 from cycle_am.app.callbacks.log_media import Results, log_image, log_table
-from cycle_am.app.callbacks.relevance_panel import TITLES, picture
 from cycle_am.app.classifiers import find_classifiers, load_classifier
 from cycle_am.app.config import check_config
 from cycle_am.app.tasks.aggregate import aggregate_runs
 from cycle_am.app.tasks.compare import compare_explainers
-from cycle_am.app.tasks.evaluation import evaluate_classifier, evaluate_cycle_am
+from cycle_am.app.tasks.evaluation import Evaluation, evaluate_classifier, evaluate_cycle_am
 from cycle_am.app.tasks.train import build_data, prepare, say, warn
 from cycle_am.app.tracking import lineage
 from cycle_am.app.tracking import loggers as log
 from cycle_am.errors import UserError
+from cycle_am.estimate import Estimate
 from cycle_am.files import write_atomically
-from cycle_am.metrics.inference import generate
 from cycle_am.reports.dashboard import write_dashboard
 from cycle_am.runs.checkpoints import load_module
 from cycle_am.runs.index import collect
-from cycle_am.runs.results import read_metrics
 from cycle_am.runs.run import Run
-
-Rows = list[dict[str, Any]]
-Tables = dict[str, Rows]
-ROWS = 200  # of the loggers' table of cases
 
 
 def evaluate(cfg: DictConfig) -> Path:
@@ -55,9 +47,9 @@ def evaluate(cfg: DictConfig) -> Path:
     task = cfg.evaluation.task or cfg.task
     out_dir = Path(cfg.out_dir or run.folder / FOLDERS.get(task, "evaluation"))
     out_dir.mkdir(parents=True, exist_ok=True)
-    tables = TASKS[task](cfg, run, data, out_dir)
+    evaluation = TASKS[task](cfg, run, data, out_dir)
     if cfg.logger:
-        log_results(cfg, run, out_dir, tables, task)
+        log_results(cfg, run, out_dir, evaluation, task)
     text = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"run": str(run)}), resolve=True)
     write_atomically(out_dir / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     return out_dir
@@ -79,14 +71,12 @@ def device(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if wanted else "cpu")
 
 
-# What each task returns: tables for the loggers, by name; their cells hold numbers, text and uint8 pictures.
-def _classifier(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+def _classifier(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Evaluation:
     module = load_classifier(run.checkpoint()).to(device(cfg))
-    evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run, data), **options(cfg))
-    return {"cases": case_rows(out_dir, {"x": data.test_cases.window()[0]})}
+    return evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run, data), **options(cfg))
 
 
-def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
+def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Evaluation:
     classifiers = find_classifiers(cfg, run.checkpoint())
     say(classifiers.describe())
     classifiers.check_split(data)
@@ -94,16 +84,13 @@ def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: 
     explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
     modules = [module.to(device(cfg)) for module in (gan, explained, judge)]
     small_print = notes(run, data) | {"Classifiers": classifiers.describe()}
-    evaluate_cycle_am(*modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg))
-    x = data.test_cases.window()[0][:ROWS]
-    changed = generate(gan, x)
-    pictures = {"x": x, **changed._asdict(), "relevance": changed.pos - changed.neg}
-    return {"cases": case_rows(out_dir, pictures)}
+    return evaluate_cycle_am(
+        *modules, data.train_cases, data.test_cases, out_dir, notes=small_print, **options(cfg)
+    )
 
 
-def _compare(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Tables:
-    cases = compare_explainers(cfg, run, data, out_dir, notes(run, data))
-    return {"cases": cases, "compare": pd.read_csv(out_dir / "compare.csv").to_dict("records")}
+def _compare(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Evaluation:
+    return compare_explainers(cfg, run, data, out_dir, notes(run, data))
 
 
 def _runs(cfg: DictConfig) -> Path:
@@ -135,20 +122,9 @@ def notes(run: Run, data: pl.LightningDataModule) -> dict[str, str]:
     }
 
 
-def case_rows(out_dir: Path, pictures: Mapping[str, Tensor]) -> Rows:
-    """The first `ROWS` rows of cases.csv without the ids, which may belong to a person, and pictures (N, 1, H, W) by
-    their names in the panels.
-    """
-    table = pd.read_csv(out_dir / "cases.csv")[:ROWS].drop(columns=["case_id", "patient_id"])
-    return [
-        {TITLES[key]: picture(key, images[i, 0].cpu().numpy()) for key, images in pictures.items()} | row
-        for i, row in enumerate(table.to_dict("records"))
-    ]
-
-
-def log_results(cfg: DictConfig, run: Run, out_dir: Path, tables: Tables, task: str) -> None:
-    """Figures, tables and pictures of an evaluation, from its folder to the loggers; the checkpoints that were
-    evaluated are its lineage.
+def log_results(cfg: DictConfig, run: Run, out_dir: Path, evaluation: Evaluation, task: str) -> None:
+    """Figures, tables and pictures of an evaluation to the loggers; the checkpoints that were evaluated are its
+    lineage.
     """
     job_type = "compare" if task == "compare" else "evaluate"
     names = ("best", "classifier", "selector", "judge")
@@ -159,10 +135,10 @@ def log_results(cfg: DictConfig, run: Run, out_dir: Path, tables: Tables, task: 
         facts = {"lineage": lineage.describe(sources, cfg.paths.runs)}
         for logger in loggers:
             logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True) | facts)
-            logger.log_metrics(figures(out_dir), 0)
+            logger.log_metrics(flat(evaluation.metrics), 0)
         lineage.use(loggers, sources)
         stage = Results(loggers, str(out_dir))
-        for name, rows in tables.items():
+        for name, rows in evaluation.tables().items():
             log_table(stage, name, rows)
         for file in sorted((out_dir / "figures").glob("*.png")):
             log_image(stage, f"figures/{file.stem}", np.asarray(Image.open(file).convert("RGB")))
@@ -171,16 +147,12 @@ def log_results(cfg: DictConfig, run: Run, out_dir: Path, tables: Tables, task: 
         log.close(loggers, failed)
 
 
-def figures(out_dir: Path) -> dict[str, float]:
-    """metrics.json flat: the value by the figure's name, the interval's ends behind it; what is undefined left out."""
-    flat = {}
-    for name, figure in read_metrics(out_dir / "metrics.json").items():
-        flat |= {
-            name: figure["value"],
-            f"{name}/ci_low": figure["ci_low"],
-            f"{name}/ci_high": figure["ci_high"],
-        }
-    return {name: value for name, value in flat.items() if np.isfinite(value)}
+def flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    """The value by the figure's name, the interval's ends behind it; what is undefined left out."""
+    values: dict[str, float] = {}
+    for name, one in metrics.items():
+        values |= {name: one["value"], f"{name}/ci_low": one["ci_low"], f"{name}/ci_high": one["ci_high"]}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 TASKS = {"classifier": _classifier, "cycle_am": _cycle_am, "compare": _compare}

@@ -1,8 +1,15 @@
 """Evaluations that write what they found into a folder: metrics.json, cases.csv, relevance.npz, figures, report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+from torch import Tensor
+
+from cycle_am.app.callbacks.relevance_panel import TITLES, picture
 from cycle_am.contract import Changed
 from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.bootstrap import RESAMPLES
@@ -16,6 +23,34 @@ from cycle_am.reports.cycle_am import cycle_am_report
 from cycle_am.reports.page import Report, write_report
 from cycle_am.runs.results import write_cases, write_maps, write_metrics
 
+Rows = list[dict[str, Any]]
+ROWS = 200  # of the loggers' table of cases
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    metrics: the content of metrics.json. tables: makes the loggers' tables, by name, when there is a logger; their
+    cells hold numbers, text and uint8 pictures.
+    """
+
+    metrics: Mapping[str, Estimate]
+    tables: Callable[[], dict[str, Rows]]
+
+
+def case_tables(columns: Mapping[str, Any], pictures: Mapping[str, Tensor]) -> dict[str, Rows]:
+    """`cases`: the first `ROWS` rows of cases.csv without the ids, which may belong to a person, and pictures
+    (N, 1, H, W) by their names in the panels.
+    """
+    rows = pd.DataFrame(dict(columns))[:ROWS].drop(columns=["case_id", "patient_id"]).to_dict("records")
+    return {
+        "cases": [
+            {TITLES[key]: picture(key, images[i, 0].cpu().numpy()) for key, images in pictures.items()} | row
+            for i, row in enumerate(rows)
+        ]
+    }
+
 
 def evaluate_classifier(
     module,
@@ -25,7 +60,7 @@ def evaluate_classifier(
     resamples: int = RESAMPLES,
     seed: int = 0,
     notes: Mapping[str, str] | None = None,
-) -> dict[str, Estimate]:
+) -> Evaluation:
     """Evaluate a classifier and write metrics.json, cases.csv, figures/ and report.html into `out_dir`.
 
     Args:
@@ -33,24 +68,23 @@ def evaluate_classifier(
         cases: test cases (`cycle_am.data.cases.Cases`).
         notes: small print of the report, such as the checkpoint's name and the data's fingerprint.
 
-    Returns:
-        The content of metrics.json.
-
     Raises:
         UserError: no case is labelled.
     """
     out_dir = Path(out_dir)
-    p = probabilities(module, cases.window()[0])
+    x = cases.window()[0]
+    p = probabilities(module, x)
     result = classifier_result(p, cases, resamples=resamples, seed=seed)
     metrics = prefixed("classifier", result.figures)
     section = classifier_section(result, out_dir / "figures", "Performance on the test set")
     write_metrics(out_dir / "metrics.json", metrics)
     columns = {"case_id": cases.case_id, "patient_id": cases.patient_id, "label": cases.label, "p_x": p}
-    write_cases(out_dir / "cases.csv", columns | {"diameter_mm": diameters(cases)[0]})
+    columns |= {"diameter_mm": diameters(cases)[0]}
+    write_cases(out_dir / "cases.csv", columns)
     small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
     report = Report("Classifier: benign or malignant?", LEAD, headlines(result), (section,), small_print)
     write_report(out_dir / "report.html", report)
-    return metrics
+    return Evaluation(metrics, partial(case_tables, columns, {"x": x}))
 
 
 def evaluate_cycle_am(
@@ -67,7 +101,7 @@ def evaluate_cycle_am(
     examples: int = 4,
     notes: Mapping[str, str] | None = None,
     progress: bool = True,
-) -> dict[str, Estimate]:
+) -> Evaluation:
     """Evaluate generators and write metrics.json, cases.csv, relevance.npz, figures/ and report.html into
     `out_dir`.
 
@@ -81,9 +115,6 @@ def evaluate_cycle_am(
         realism: False leaves the realism test out (it trains eight small networks, about a minute).
         examples: benign and malignant cases each in the picture of explanations.
         notes: small print of the report, such as checkpoints and the data's fingerprint.
-
-    Returns:
-        The content of metrics.json.
     """
     out_dir = Path(out_dir)
     for module in (gan, classifier, judge):
@@ -95,9 +126,12 @@ def evaluate_cycle_am(
         found = realism_figures(train, test, seed=seed, resamples=resamples, progress=progress)
         result.metrics.update(prefixed("realism", found))
     write_metrics(out_dir / "metrics.json", result.metrics)
-    write_cases(out_dir / "cases.csv", case_columns(cases, result))
+    columns = case_columns(cases, result)
+    write_cases(out_dir / "cases.csv", columns)
     write_maps(out_dir / "relevance.npz", cases.case_id, cycle_am=result.made.relevance)
     small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
     report = cycle_am_report(cases, result, out_dir / "figures", examples, seed, small_print)
     write_report(out_dir / "report.html", report)
-    return result.metrics
+    made = result.made
+    pictures = {"x": made.x, "neg": made.x_neg, "pos": made.x_pos, "relevance": made.x_pos - made.x_neg}
+    return Evaluation(result.metrics, partial(case_tables, columns, pictures))

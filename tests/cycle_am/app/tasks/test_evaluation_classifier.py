@@ -31,9 +31,10 @@ TABLE = (
 
 def test_everything_is_written_and_agrees(tmp_path):
     cases = make_cases(60)
-    metrics = evaluate_classifier(
+    evaluation = evaluate_classifier(
         BrightnessClassifier(), cases, tmp_path, resamples=200, notes={"Run": "<b>one</b>"}
     )
+    metrics = evaluation.metrics
     assert {f"classifier/{name}" for name in (*TABLE, "size_only_auc", "auc_size_matched")} <= set(metrics)
     table = pd.read_csv(tmp_path / "cases.csv")
     assert table["case_id"].tolist() == cases.case_id.tolist()
@@ -44,6 +45,10 @@ def test_everything_is_written_and_agrees(tmp_path):
     assert "&lt;b&gt;one" in page
     assert "0.809 [0.757, 0.860]" in page
     assert (tmp_path / "figures" / "classifier.png").stat().st_size > 10_000
+    rows = evaluation.tables()["cases"]
+    assert [row["p_x"] for row in rows] == pytest.approx(table["p_x"].tolist(), abs=1e-4)
+    assert rows[0]["x"].shape == (64, 64, 3)
+    assert not {"case_id", "patient_id"} & set(rows[0])
 
 
 def test_swapped_classes_are_said_to_be_swapped(tmp_path):
@@ -75,7 +80,7 @@ def test_one_class_alone_has_no_roc_curve_and_says_so(tmp_path):
 def test_cases_without_a_label_take_no_part(tmp_path):
     cases = make_cases(40)
     hidden = replace(cases, label=np.where(np.arange(40) < 10, -1, cases.label))
-    metrics = evaluate_classifier(BrightnessClassifier(), hidden, tmp_path, resamples=50)
+    metrics = evaluate_classifier(BrightnessClassifier(), hidden, tmp_path, resamples=50).metrics
     assert metrics["classifier/auc"]["n"] == 30
     assert len(pd.read_csv(tmp_path / "cases.csv")) == 40
     with pytest.raises(UserError, match="label"):

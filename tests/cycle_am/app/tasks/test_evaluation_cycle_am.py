@@ -56,7 +56,7 @@ def run(gan, out_dir, cases=None, **options):
     judge = BrightnessClassifier(0.5)
     return evaluate_cycle_am(
         gan, BrightnessClassifier(), judge, make_cases(40), cases, out_dir, **OPTIONS | options
-    )
+    ).metrics
 
 
 @pytest.fixture(scope="module")
