@@ -23,7 +23,7 @@ LIBRARY = {
     "measures": ("ground",),
     "sources": ("ground", "data"),
     "outputs": ("ground", "metrics", "reports"),
-    "model": ("ground", "networks", "data", "runs", "explainers", "sources", "outputs"),
+    "model": ("ground", "measures", "networks", "data", "runs", "explainers", "sources", "outputs"),
     "sweeps": ("ground", "runs"),
     "reader_study": ("ground", "metrics", "reports", "runs"),
     "datamodules": ("ground", "data"),

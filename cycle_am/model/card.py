@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KEYS = {
-    "classifier/auc": "AUC of the explained classifier",
-    "transfer/independent/neg": "judge: p of G-(x)",
-    "transfer/independent/pos": "judge: p of G+(x)",
-    "similarity/ssim_neg": "SSIM of G-(x) to x",
-    "similarity/ssim_pos": "SSIM of G+(x) to x",
-    "localisation/peak_in_dilated": "peak of abs(R) in the outline + 3 mm",
-    "localisation/relevance_mass_dilated": "share of abs(R) in the outline + 3 mm",
-}
+from cycle_am import measures
+
+KEYS = (
+    "classifier/auc",
+    "transfer/independent/neg",
+    "transfer/independent/pos",
+    "similarity/ssim_neg",
+    "similarity/ssim_pos",
+    "localisation/peak_in_dilated",
+    "localisation/relevance_mass_dilated",
+)
 
 
 def card(facts: Mapping[str, Any]) -> str:
@@ -41,8 +43,12 @@ like them.
 
 def _measured(metrics: Mapping[str, Any]) -> str:
     known = {key: metrics[key] for key in KEYS if metrics.get(key, {}).get("value") is not None}
-    rows = [f"| {KEYS[key]} | {_figure(figure)} |" for key, figure in known.items()]
+    rows = [f"| {_label(key)} | {_figure(figure)} |" for key, figure in known.items()]
     return "\n".join(["| | |", "|---|---|", *rows]) if rows else "It was not evaluated."
+
+
+def _label(key: str) -> str:
+    return measures.named(key).label.replace("|R|", "abs(R)")  # a bar would end the table's cell
 
 
 def _figure(figure: Mapping[str, float]) -> str:

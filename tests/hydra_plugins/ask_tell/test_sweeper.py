@@ -15,8 +15,8 @@ import yaml
 
 from cycle_am.errors import UserError
 from cycle_am.sweeps.study import database, open_storage
-from tests.cycle_am.sweeps.stub import jobs
 from tests.helpers import ROOT, environment
+from tests.hydra_plugins.ask_tell.stub import jobs
 from tests.postgres import new_postgres_database
 
 STUDY = ["-m", "experiment=classifier", "hparams_search=classifier_optuna", "data_name=blobs"]
@@ -27,7 +27,14 @@ def start(folder: Path, *overrides: str, **env: object) -> subprocess.Popen:
     """A worker on the study in `folder`."""
     variables = {"STUB_LOG": str(folder / "log"), **{key: str(value) for key, value in env.items()}}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.cycle_am.sweeps.stub", *STUDY, f"paths.runs={folder}", *overrides],
+        [
+            sys.executable,
+            "-m",
+            "tests.hydra_plugins.ask_tell.stub",
+            *STUDY,
+            f"paths.runs={folder}",
+            *overrides,
+        ],
         cwd=ROOT,
         env=environment() | variables,
         stdout=subprocess.PIPE,
