@@ -39,7 +39,7 @@ def images(count: int, seed: int) -> Tensor:
     """Textures, half of them darker than .5 and half brighter."""
     random = torch.Generator().manual_seed(seed)
     level = torch.linspace(0.35, 0.65, count).view(-1, 1, 1, 1)
-    return (level + 0.1 * torch.randn(count, 1, 64, 64, generator=random)).clamp(0, 1)
+    return (level + 0.1 * torch.randn(count, 1, 32, 32, generator=random)).clamp(0, 1)
 
 
 TRAIN, VAL = images(24, 0), images(16, 1)
@@ -79,7 +79,8 @@ def test_it_is_the_product_of_gap_similarity_and_realism(monkeypatch):
             torch.testing.assert_close(real, of[torch.from_numpy((gan.classifier.odds(of) >= 0) == called)])
 
 
-def test_generators_that_change_nothing_or_the_wrong_way_score_nothing():
+def test_generators_that_change_nothing_or_the_wrong_way_score_nothing(monkeypatch):
+    monkeypatch.setattr(module, "quick_realism", lambda *_: 0.5)
     assert module.explanation_score(explained(shift(0, 0)), TRAIN, VAL)["explanation_score"] == 0
     backwards = module.explanation_score(explained(shift(-0.2, -0.2)), TRAIN, VAL)
     assert backwards["transfer_gap"] == backwards["explanation_score"] == 0
