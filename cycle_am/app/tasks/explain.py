@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 MADE, RECORD, SUMMARY, PAGE = ".cycle-am.json", "explanation.json", "summary.csv", "index.html"
 FORMAT = 1  # raise it when the files of a lesion change: older ones are then made again
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet takes a cell for a formula
-HALF_MADE = re.compile(r"\.[0-9]{4,}-[0-9]{2,}.*\.(tmp|old)")  # as `write_folder` names them
+HALF_MADE = re.compile(
+    r"\.+[0-9]{4,}-[0-9]{2,}.*\.(tmp|old)"
+)  # as `write_folder` names them, one within another too
 NUMBERED = re.compile(r"(lesion|image|file) [0-9]+")
 FIGURES = ("p", "p_neg", "p_pos", "judge", "judge_neg", "judge_pos", "distance")
 COLUMNS = ("input", "lesion", "name", "status", "verdict", "reasons", *FIGURES, "folder", "error")

@@ -167,14 +167,16 @@ def test_a_batch_that_was_killed_goes_on(model):
     assert not (out / "summary.csv").exists()
     made = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*/panel.png")}
     assert 2 <= len(made) < 5
-    (out / ".0003-01.1.tmp").mkdir(exist_ok=True)
+    for left in (".0003-01.1.tmp", "..0003-01.1.tmp.1.tmp", ".0003-01.1.old"):
+        (out / left).mkdir()
     assert run(*command, str(out)).returncode == 0
     assert run(*command, str(model.parent / "whole")).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in made} == made
     files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     whole = {file: (model.parent / "whole" / file).read_bytes() for file in files if file.suffix != ".mp4"}
     assert {file: data for file, data in files.items() if file in whole} == whole
-    assert len(list(out.iterdir())) == 5 + 2
+    made_of = {f"{number:04d}-01" for number in range(1, 6)}
+    assert {path.name for path in out.iterdir()} == made_of | {"summary.csv", "index.html", LOCK}
     assert not any(b"DOE" in data for data in files.values())
 
 
