@@ -9,6 +9,7 @@ CPU_URL := https://download.pytorch.org/whl/cpu
 STAMP   := $(VENV)/.installed
 RUN     := $(VENV)/bin/python
 QUICK   := runs/quickstart
+RUNS     = $(abspath $(QUICK))
 
 .PHONY: help setup run demo test test-all docs lint format clean cohort bench dashboard wandb ship
 .DEFAULT_GOAL := help
@@ -34,14 +35,14 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## quickstart: train and explain on the phantom, then a report (about 15 minutes on 2 cores)
 	@$(MAKE) --no-print-directory $(QUICK)/cycle_am_small/phantom/latest
 	@echo "== evaluation"
-	$(RUN) evaluate.py experiment=classifier paths.runs="$(abspath $(QUICK))" out_dir="$(abspath $(QUICK))/classifier/evaluation"
-	$(RUN) evaluate.py experiment=cycle_am_small paths.runs="$(abspath $(QUICK))" out_dir="$(abspath $(QUICK))"
-	@echo; echo "The report: $(abspath $(QUICK))/report.html"
+	$(RUN) evaluate.py experiment=classifier paths.runs="$(RUNS)" out_dir="$(RUNS)/classifier/evaluation"
+	$(RUN) evaluate.py experiment=cycle_am_small paths.runs="$(RUNS)" out_dir="$(RUNS)"
+	@echo; echo "The report: $(RUNS)/report.html"
 
 # A training, once, in a folder of its own; one that was interrupted goes on from its last epoch.
 $(QUICK)/%/phantom/latest:
 	@echo "== $*: training"
-	$(RUN) train.py experiment=$* paths.runs="$(abspath $(QUICK))" hydra.run.dir="$(abspath $(QUICK))/$*/phantom/quickstart" ckpt_path=auto
+	$(RUN) train.py experiment=$* paths.runs="$(RUNS)" hydra.run.dir="$(RUNS)/$*/phantom/quickstart" ckpt_path=auto
 
 .PRECIOUS: $(QUICK)/%/phantom/latest
 $(QUICK)/cycle_am_small/phantom/latest: | $(QUICK)/classifier/phantom/latest

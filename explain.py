@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import sys
 
-from cycle_am.app.cli import COMMANDS, main
+from cycle_am.app.cli import main, parser
 from cycle_am.console import tolerate_streams
 
 if __name__ == "__main__":
     tolerate_streams()
     arguments = sys.argv[1:]
-    sys.exit(main(arguments if arguments[:1] and arguments[0] in COMMANDS else ["explain", *arguments]))
+    named = bool(arguments) and arguments[0] in parser().commands
+    sys.exit(main(arguments if named else ["explain", *arguments]))

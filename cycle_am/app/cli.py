@@ -11,7 +11,7 @@ import importlib
 import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cycle_am.app.tasks.explain import Report
 
 DONE, FAILED, PARTLY, STOPPED = 0, 1, 3, 130
-COMMANDS = ("explain", "demo", "models", "info", "pack", "export")
 TOLD = 20  # failures that are told one by one
 WHERE = ("at", "voxel", "mask", "lesions", "lidc", "series")
 EXAMPLES = """examples:
@@ -61,14 +60,16 @@ def _tell(line: str, status: int = FAILED) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line, as everything else does."""
+    """Refuses in one line, as everything else does. `commands`: the parsers of its commands, by their names."""
+
+    commands: Mapping[str, argparse.ArgumentParser]
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
         raise UserError(f"{message}; `{self.prog} --help` says what there is")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """All commands and options."""
     root = Parser(
         prog="cycle-am",
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     info_.add_argument("model", metavar="MODEL", help=MODEL)
     _pack_options(commands)
     _export_options(commands)
+    root.commands = commands.choices
     return root
 
 

@@ -44,14 +44,9 @@ def commands() -> str:
         parts.append(f"## `python {name}.py`\n\n```text\n{console.overview(name, entry.__doc__ or '')}\n```")
     parser = cli.parser()
     parts.append(f"## `cycle-am`\n\n```text\n{parser.format_help()}```")
-    for name, part in _subcommands(parser):
+    for name, part in parser.commands.items():
         parts.append(f"### `cycle-am {name}`\n\n```text\n{part.format_help()}```")
     return "\n\n".join(parts) + "\n"
-
-
-def _subcommands(parser: Any) -> Iterator[tuple[str, Any]]:
-    for action in parser._subparsers._group_actions:
-        yield from action.choices.items()
 
 
 def configuration() -> str:

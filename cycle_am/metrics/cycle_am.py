@@ -33,18 +33,18 @@ class CycleAMResult:
 def similarity_per_case(made: Outputs) -> dict[str, np.ndarray]:
     """SSIM and L1 of both transfers to x, and the mean L1 of both cycles, each (N,)."""
     return {
-        "ssim_neg": ssim_to(made.x, made.x_neg),
-        "ssim_pos": ssim_to(made.x, made.x_pos),
-        "l1_neg": l1_to(made.x, made.x_neg),
-        "l1_pos": l1_to(made.x, made.x_pos),
-        "cycle_l1": (l1_to(made.x, made.cycle_pos) + l1_to(made.x, made.cycle_neg)) / 2,
+        "ssim_neg": ssim_to(made.x, made.changed.neg),
+        "ssim_pos": ssim_to(made.x, made.changed.pos),
+        "l1_neg": l1_to(made.x, made.changed.neg),
+        "l1_pos": l1_to(made.x, made.changed.pos),
+        "cycle_l1": (l1_to(made.x, made.cycle.neg) + l1_to(made.x, made.cycle.pos)) / 2,
     }
 
 
 def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> CycleAMResult:
     """All figures but realism, which needs training patients too."""
     made = outputs(gan, cases.window()[0], progress="test cases" if progress else "")
-    explained, independent = (transfer(one, made.x, made.x_neg, made.x_pos) for one in (classifier, judge))
+    explained, independent = (transfer(one, made.x, *made.changed) for one in (classifier, judge))
     similar = similarity_per_case(made)
     located = localise(cases, made.relevance, lambda images: relevance_maps(gan, images))
     labelled = classifier_result(explained.x, cases, **options) if (cases.label >= 0).any() else None

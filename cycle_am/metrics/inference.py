@@ -17,15 +17,13 @@ class Outputs:
     """What the generators make of N images; tensors (N, 1, H, W) float32 in [0, 1] on the CPU."""
 
     x: Tensor
-    x_neg: Tensor
-    x_pos: Tensor
-    cycle_neg: Tensor
-    cycle_pos: Tensor
+    changed: Changed
+    cycle: Changed
 
     @property
     def relevance(self) -> np.ndarray:
         """R = G+(x) - G-(x) (eq. 6), (N, H, W) float32."""
-        return (self.x_pos - self.x_neg)[:, 0].numpy()
+        return (self.changed.pos - self.changed.neg)[:, 0].numpy()
 
 
 def device_of(module) -> torch.device:
@@ -59,7 +57,7 @@ def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outp
     device = device_of(gan)
     changed = generate(gan, images, batch, progress)
     cycles = _joined([gan.cycle(part.to(device)) for part in images.split(batch)])
-    return Outputs(images.float().cpu(), *changed, *cycles)
+    return Outputs(images.float().cpu(), changed, cycles)
 
 
 def _joined(parts: list[Changed]) -> Changed:

@@ -106,7 +106,7 @@ def caption(axis, text: str, size: float, place: tuple[float, float]) -> None:
 
 
 def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
-    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (made.x, made.x_neg, made.x_pos))
+    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (made.x, *made.changed))
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)

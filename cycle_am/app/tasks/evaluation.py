@@ -10,7 +10,6 @@ import pandas as pd
 from torch import Tensor
 
 from cycle_am.app.callbacks.relevance_panel import TITLES, picture
-from cycle_am.contract import Changed
 from cycle_am.estimate import Estimate, prefixed
 from cycle_am.metrics.bootstrap import RESAMPLES
 from cycle_am.metrics.classifier import classifier_result
@@ -122,7 +121,7 @@ def evaluate_cycle_am(
     result = measure(gan, classifier, judge, cases, progress, resamples=resamples, seed=seed)
     if realism:
         train = judged(gan, classifier, train_cases, progress="training cases" if progress else "")
-        test = judged(gan, classifier, cases, Changed(result.made.x_neg, result.made.x_pos))
+        test = judged(gan, classifier, cases, result.made.changed)
         found = realism_figures(train, test, seed=seed, resamples=resamples, progress=progress)
         result.metrics.update(prefixed("realism", found))
     write_metrics(out_dir / "metrics.json", result.metrics)
@@ -132,6 +131,6 @@ def evaluate_cycle_am(
     small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
     report = cycle_am_report(cases, result, out_dir / "figures", examples, seed, small_print)
     write_report(out_dir / "report.html", report)
-    made = result.made
-    pictures = {"x": made.x, "neg": made.x_neg, "pos": made.x_pos, "relevance": made.x_pos - made.x_neg}
+    x, (neg, pos) = result.made.x, result.made.changed
+    pictures = {"x": x, "neg": neg, "pos": pos, "relevance": pos - neg}
     return Evaluation(result.metrics, partial(case_tables, columns, pictures))
