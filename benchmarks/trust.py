@@ -149,7 +149,7 @@ def without_judge(model: cycle_am.Model, explained: Explanation, i: int) -> bool
 
 def _mean(values: np.ndarray, patients: np.ndarray) -> str:
     figure = mean_figure(values, patients)
-    return f"{figure['value']:.3f} [{figure['ci_low']:.3f}, {figure['ci_high']:.3f}] (n = {len(values)})"
+    return f"{figure['value']:.3f} [{figure['ci_low']:.3f}, {figure['ci_high']:.3f}] (n = {figure['n']})"
 
 
 if __name__ == "__main__":
