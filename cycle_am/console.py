@@ -17,15 +17,17 @@ def tolerate_streams() -> None:
 
 
 def in_one_line(show: Callable[..., None]) -> Callable[..., None]:
-    """`warnings.showwarning` that says `warning: ...` of what is meant for users, without the line of code, and leaves
-    all others to `show`.
+    """`warnings.showwarning` that says `warning: ...` of what is meant for users, each text once and without the line
+    of code, and leaves all others to `show`.
     """
+    said: set[str] = set()  # torch warns again at every operation that is not deterministic
 
     def shown(message: Warning, category: type[Warning], *place: Any, **options: Any) -> None:
-        if category is UserWarning and sys.stderr is not None:
-            print(f"warning: {message}", file=sys.stderr, flush=True)
-        else:
+        if category is not UserWarning or sys.stderr is None:
             show(message, category, *place, **options)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"warning: {message}", file=sys.stderr, flush=True)
 
     return shown
 

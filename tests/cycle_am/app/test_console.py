@@ -207,10 +207,11 @@ def test_who_reads_the_help_may_stop_reading():
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
-def test_warnings_for_users_are_one_line(capsys):
+def test_warnings_for_users_are_one_line_and_said_once(capsys):
     left = []
     show = console.in_one_line(lambda *given: left.append(given))
-    show(UserWarning("copies"), UserWarning, "base.py", 204)
+    for _ in range(2):
+        show(UserWarning("copies"), UserWarning, "base.py", 204)
     show(DeprecationWarning("old"), DeprecationWarning, "torch.py", 1)
     assert capsys.readouterr().err == "warning: copies\n"
     assert [str(message) for message, *_ in left] == ["old"]
