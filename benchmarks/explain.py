@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows), flush=True)
     megabytes = peak_megabytes(options.images)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    found = {"rows": rows, "images": options.images, "peak_megabytes": megabytes}
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    record = {"rows": rows, "images": options.images, "peak_megabytes": megabytes}
+    options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"peak memory for {options.images} images: {megabytes:.0f} MB")
     print(options.out)
     return 0

@@ -60,7 +60,7 @@ def main() -> None:
 
 def figures(checkout: Path) -> dict[str, float]:
     """`command/file:row/column` -> value of all that the commands leave."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         seen: set[Path] = set()
         for name, command in COMMANDS.items():
@@ -73,8 +73,8 @@ def figures(checkout: Path) -> dict[str, float]:
             seen |= new
             for path in sorted(new):
                 read = _table if path.suffix == ".csv" else _metrics
-                found |= {f"{name}/{_place(path)}:{key}": value for key, value in read(path)}
-    return found
+                values |= {f"{name}/{_place(path)}:{key}": value for key, value in read(path)}
+    return values
 
 
 def difference(before: dict[str, float], after: dict[str, float], tolerance: float = 1e-6) -> str | None:

@@ -129,13 +129,13 @@ def figures(p: np.ndarray, real: Cases) -> dict[str, dict]:
     return {name: dict(result[name]) for name in FIGURES} | {name: dict(f) for name, f in single.items()}
 
 
-def report(found: dict[str, dict], out: Path) -> None:
+def report(figures: dict[str, dict], out: Path) -> None:
     """Print a line a figure, write them all to `out`, and print it last."""
-    for name, figure in found.items():
+    for name, figure in figures.items():
         value, low, high = (figure[key] for key in ("value", "ci_low", "ci_high"))
         print(f"{name:<22} {value:.3f} [{low:.3f}, {high:.3f}]  n = {figure['n']}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=2) + "\n")
+    out.write_text(json.dumps(figures, indent=2) + "\n")
     print(out)
 
 

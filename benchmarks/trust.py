@@ -108,7 +108,7 @@ def said(model: cycle_am.Model, kind: Wrong) -> np.ndarray:
 
 
 def _row(name: str, verdicts: np.ndarray) -> str:
-    shares = [f"{(verdicts == one).mean():.1%}" for one in (USABLE, DOUBTFUL, REFUSED)]
+    shares = [f"{(verdicts == verdict).mean():.1%}" for verdict in (USABLE, DOUBTFUL, REFUSED)]
     return f"| {name} | {len(verdicts)} | {' | '.join(shares)} | {(verdicts != USABLE).mean():.1%} |"
 
 

@@ -117,14 +117,16 @@ def _central(path: Path, fov_mm: float) -> np.ndarray:
 
 def real_lung(folder: Path, count: int, fov_mm: float) -> Tensor:
     """Windows of lung from the one CT series in the folder, with nothing but lung in their middle."""
-    series, random, found = only(_series_folder(folder)), np.random.default_rng(0), []
-    while len(found) < count:
+    series, random, windows = only(_series_folder(folder)), np.random.default_rng(0), []
+    while len(windows) < count:
         pixels = np.squeeze(series.read(int(random.integers(len(series.slices)))))
         centres = random.integers(40, np.array(pixels.shape) - 40, (50, 2))
         lung = next(filter(partial(_is_lung, pixels), centres), None)
         if lung is not None:
-            found.append(cut(pixels.astype(np.float32), series.spacing, tuple(lung), fov_mm / IMAGE_SIZE, 0))
-    return _stacked(found)
+            windows.append(
+                cut(pixels.astype(np.float32), series.spacing, tuple(lung), fov_mm / IMAGE_SIZE, 0)
+            )
+    return _stacked(windows)
 
 
 def _series_folder(folder: Path) -> Path:

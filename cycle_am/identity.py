@@ -38,7 +38,7 @@ def is_in(ids: Iterable[str], others: Iterable[str]) -> np.ndarray:
     import numpy as np  # every entry imports this module before it needs any array
 
     known = set(map(loose_key, others))
-    return np.array([loose_key(one) in known for one in ids], dtype=bool)
+    return np.array([loose_key(name) in known for name in ids], dtype=bool)
 
 
 def check_spellings(ids: Iterable[str], what: str, places: Iterable[str] | None = None) -> None:
@@ -46,13 +46,14 @@ def check_spellings(ids: Iterable[str], what: str, places: Iterable[str] | None 
 
     what: the ids' name in the message, as `patient_id`. places: where each stands, as `cases.csv line 2`.
     """
-    ids = [str(one) for one in ids]
+    ids = [str(spelling) for spelling in ids]
     seen: dict[str, tuple[str, str]] = {}
-    for one, place in zip(ids, places or [""] * len(ids), strict=True):
-        first, where = seen.setdefault(loose_key(one), (one, place))
-        if first != one:
-            spell = ascii if visible(first) == visible(one) else repr  # else nobody could see the difference
+    for spelling, place in zip(ids, places or [""] * len(ids), strict=True):
+        first, where = seen.setdefault(loose_key(spelling), (spelling, place))
+        if first != spelling:
+            # ascii where nobody could see the difference
+            spell = ascii if visible(first) == visible(spelling) else repr
             raise UserError(
-                f"{what} {spell(first)}{where and f' ({where})'} and {spell(one)}{place and f' ({place})'} differ in "
-                "spelling only; write them alike if they mean the same, else choose names that differ in more"
+                f"{what} {spell(first)}{where and f' ({where})'} and {spell(spelling)}{place and f' ({place})'} differ "
+                "in spelling only; write them alike if they mean the same, else choose names that differ in more"
             )

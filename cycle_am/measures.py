@@ -132,37 +132,37 @@ _CYCLE = {
 
 def _places() -> dict[str, Measure]:
     """Peak and mass of R, and of a central blob, in outlines as drawn and grown, on images as they are and moved."""
-    found = {}
+    measures = {}
     for moved, where_moved in (("", ""), ("_shifted", ", image moved")):
         for grown, where in (("", "in the outline"), ("_dilated", "in the outline + 3 mm")):
             peak = "peak_in_mask" if not grown else "peak_in_dilated"
-            found[f"localisation/{peak}{moved}"] = Measure(
+            measures[f"localisation/{peak}{moved}"] = Measure(
                 f"Peak of |R| {where}{where_moved}",
                 HIGHER,
                 "share of cases whose largest |R| lies there",
                 None,
                 BOTH if grown else (EVALUATION,),
             )
-            found[f"localisation/relevance_mass{grown}{moved}"] = Measure(
+            measures[f"localisation/relevance_mass{grown}{moved}"] = Measure(
                 f"Share of |R| {where}{where_moved}",
                 HIGHER,
                 "mean share of the sum of |R|",
                 None,
                 BOTH if grown and not moved else (),
             )
-            found[f"localisation/centre_prior_peak{grown}{moved}"] = Measure(
+            measures[f"localisation/centre_prior_peak{grown}{moved}"] = Measure(
                 f"The same of a central blob, peak {where}{where_moved}",
                 "",
                 "the control: it looks at no image",
                 None,
                 (EVALUATION,) if not grown else (),
             )
-            found[f"localisation/centre_prior_mass{grown}{moved}"] = Measure(
+            measures[f"localisation/centre_prior_mass{grown}{moved}"] = Measure(
                 f"The same of a central blob, share {where}{where_moved}",
                 "",
                 "the control: it looks at no image",
             )
-    return found
+    return measures
 
 
 _LOCALISATION = _places() | {

@@ -65,13 +65,13 @@ class Lines(Generic[T]):
         self._tell()
 
     def _tell(self) -> None:
-        seconds, made = time.monotonic() - self.start, self.done - self.initial
+        seconds, count = time.monotonic() - self.start, self.done - self.initial
         if seconds < self.next or self.done == self.total:
             return
         self.next = seconds + MINUTE
         parts = [f"{self.done}" if self.total is None else f"{self.done} of {self.total}", self.note]
-        if self.total is not None and made:
-            parts.append(f"about {duration(seconds * (self.total - self.done) / made)} left")
+        if self.total is not None and count:
+            parts.append(f"about {duration(seconds * (self.total - self.done) / count)} left")
         self._print(f"{self.what}: {', '.join(filter(None, parts))}")
 
     def _print(self, line: str) -> None:

@@ -306,25 +306,27 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
 
 def warn_of_copies(parts: dict[str, Cases]) -> None:
     """Warn where images of one part are in another too, pixel for pixel: under two names, a patient is in both."""
-    found = {name: _by_pixels(cases) for name, cases in parts.items()}
+    pixels_of = {name: _by_pixels(cases) for name, cases in parts.items()}
     for first, second in (("train", "test"), ("val", "test"), ("train", "val")):
-        shared = found[first].keys() & found[second].keys()
+        shared = pixels_of[first].keys() & pixels_of[second].keys()
         if shared:
-            count = sum(len(found[second][pixels]) for pixels in shared)
-            one, other = min((found[first][pixels][0], found[second][pixels][0]) for pixels in shared)
+            count = sum(len(pixels_of[second][pixels]) for pixels in shared)
+            there, here = min(
+                (pixels_of[first][pixels][0], pixels_of[second][pixels][0]) for pixels in shared
+            )
             warnings.warn(
                 f"images of the {second} part that the {first} part holds too, pixel for pixel: {count} "
-                f"(as {other}, there {one}); drop the copies, or give them one patient_id",
+                f"(as {here}, there {there}); drop the copies, or give them one patient_id",
                 stacklevel=2,
             )
 
 
 def _by_pixels(cases: Cases) -> dict[bytes, list[str]]:
     """Digest of a window's pixels -> the cases that have it."""
-    found: dict[bytes, list[str]] = {}
+    cases_by: dict[bytes, list[str]] = {}
     for window, name in zip(_windows(cases), cases.case_id, strict=True):
-        found.setdefault(hashlib.sha256(window.tobytes()).digest(), []).append(str(name))
-    return found
+        cases_by.setdefault(hashlib.sha256(window.tobytes()).digest(), []).append(str(name))
+    return cases_by
 
 
 def _windows(cases: Cases) -> np.ndarray:

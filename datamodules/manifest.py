@@ -146,7 +146,7 @@ class ManifestDataModule(NoduleDataModule):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = pool.map(lambda row: self._load_row(row, pixel_mm), self.rows)
             loaded = list(steps(jobs, "reading images", len(self.rows), "cases"))
-        margin = self._margins(np.array([one.reach_mm for one in loaded]), pixel_mm)
+        margin = self._margins(np.array([window.reach_mm for window in loaded]), pixel_mm)
         return _to_cases(self.rows, loaded, margin, pixel_mm)
 
     def _load_row(self, row: Row, pixel_mm: float) -> Loaded:
@@ -264,14 +264,14 @@ def _matching_mask(row: Row, plane: Plane) -> np.ndarray:
 
 def _to_cases(rows: list[Row], loaded: list[Loaded], margin: np.ndarray, pixel_mm: float) -> Cases:
     """The rows as Cases, the rim cut to the largest margin that a case has."""
-    has_mask = np.array([one.mask is not None for one in loaded])
+    has_mask = np.array([window.mask is not None for window in loaded])
     known = [np.nan if row.diameter_mm is None else row.diameter_mm for row in rows]
-    measured = [one.diameter_mm for one in loaded]
+    measured = [window.diameter_mm for window in loaded]
     spare = (loaded[0].image.shape[0] - IMAGE_SIZE) // 2 - int(margin.max())
     area = (slice(None), *[slice(spare, loaded[0].image.shape[0] - spare)] * 2)
-    masks = [np.zeros_like(one.image) if one.mask is None else one.mask for one in loaded]
+    masks = [np.zeros_like(window.image) if window.mask is None else window.mask for window in loaded]
     return Cases(
-        image=np.stack([one.image for one in loaded])[area],
+        image=np.stack([window.image for window in loaded])[area],
         mask=np.stack(masks)[area] if has_mask.any() else None,
         label=np.array([row.label for row in rows], dtype=np.int64),
         case_id=np.array([row.case_id for row in rows]),

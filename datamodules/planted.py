@@ -141,7 +141,7 @@ def render_pair(item: Finding, cue: str, fov_mm: float, margin: int, seed: int) 
         without = scene_window(scene, fov_mm, margin)
         return np.stack([without, burn_in(without, margin)])
     pair = [plant(scene, np.random.default_rng([scene.seed, 3])) for plant in PLANTS[cue]]
-    return np.stack([scene_window(one, fov_mm, margin) for one in pair])
+    return np.stack([scene_window(twin, fov_mm, margin) for twin in pair])
 
 
 def neutral(item: Finding) -> Finding:

@@ -77,7 +77,11 @@ class Classifiers:
             "The selector": load_classifier(self.selector),
             "The judge": load_classifier(self.judge),
         }
-        return [text for who, one in asked.items() for text in doubts(probabilities(one, images), label, who)]
+        return [
+            text
+            for who, classifier in asked.items()
+            for text in doubts(probabilities(classifier, images), label, who)
+        ]
 
     def check_run(self, checkpoint: Path) -> None:
         """Raise UserError where a checkpoint of CycleAM holds another explained classifier."""
@@ -145,10 +149,10 @@ def find_classifiers(
                 f"classifier.{name}: {path} does not exist; give its path, or run `python train.py "
                 f"experiment={choice.experiment} data={cfg.data_name}`"
             )
-    found = Classifiers(*([custom] if custom else []), *paths)
+    classifiers = Classifiers(*([custom] if custom else []), *paths)
     if resume:
-        found.check_run(resume)
-    return found
+        classifiers.check_run(resume)
+    return classifiers
 
 
 def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule | None) -> Path:

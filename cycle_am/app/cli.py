@@ -105,27 +105,27 @@ def _command(
     as_json: bool = False,
     epilog: str | None = None,
 ) -> argparse.ArgumentParser:
-    one = commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    one.set_defaults(run=run)
+    parser.set_defaults(run=run)
     if as_json:
-        one.add_argument("--json", action="store_true", help="for machines, on stdout")
-    return one
+        parser.add_argument("--json", action="store_true", help="for machines, on stdout")
+    return parser
 
 
 def _explain_options(commands: Any) -> None:
-    one = _command(
+    parser = _command(
         commands, "explain", explain, "explain images by a trained model", as_json=True, epilog=STATUS
     )
-    one.add_argument("inputs", metavar="INPUT", nargs="+", help=INPUT)
-    one.add_argument("--model", required=True, help=MODEL)
-    one.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
-    where = one.add_argument_group("where the lesion is (an image of the window's size needs none)")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help=INPUT)
+    parser.add_argument("--model", required=True, help=MODEL)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where results go")
+    where = parser.add_argument_group("where the lesion is (an image of the window's size needs none)")
     where = where.add_mutually_exclusive_group()
     where.add_argument(
         "--at", nargs=3, type=float, metavar=("X", "Y", "Z"), help="mm, patient coordinates as DICOM has them"
@@ -140,18 +140,18 @@ def _explain_options(commands: Any) -> None:
     where.add_argument("--mask", metavar="FILE", help="NIfTI or DICOM SEG: every connected lesion")
     where.add_argument("--lesions", metavar="CSV", help="a table of lesions")
     where.add_argument("--lidc", action="store_true", help="the readers' lesions of this series of LIDC-IDRI")
-    one.add_argument("--series", type=int, metavar="N", help="which, where a folder holds several, from 1")
-    one.add_argument(
+    parser.add_argument("--series", type=int, metavar="N", help="which, where a folder holds several, from 1")
+    parser.add_argument(
         "--spacing",
         type=float,
         nargs="+",
         metavar="MM",
         help="per pixel (or row and column), where files do not say",
     )
-    one.add_argument(
+    parser.add_argument(
         "--dicom", action="store_true", help="DICOM objects too, which refer to the source's series"
     )
-    one.add_argument(
+    parser.add_argument(
         "--no-trust", action="store_true", help="say nothing about how far each may be trusted: faster"
     )
 
@@ -165,28 +165,28 @@ is wrong"""
 
 
 def _demo_options(commands: Any) -> None:
-    one = _command(commands, "demo", demo, "explain a handful of phantom cases that come with the package")
-    one.add_argument(
+    parser = _command(commands, "demo", demo, "explain a handful of phantom cases that come with the package")
+    parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: %(default)s"
     )
 
 
 def _pack_options(commands: Any) -> None:
-    one = _command(commands, "pack", pack, "make one file of a finished CycleAM run, which travels")
-    one.add_argument(
+    parser = _command(commands, "pack", pack, "make one file of a finished CycleAM run, which travels")
+    parser.add_argument(
         "run_dir", metavar="RUN", type=Path, help="the run's folder, e.g. runs/cycle_am_small/phantom/latest"
     )
-    one.add_argument("--out", type=Path, metavar="FILE", help="default: the name, here")
-    one.add_argument("--name", help="for people; default: experiment and data")
-    one.add_argument(
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: the name, here")
+    parser.add_argument("--name", help="for people; default: experiment and data")
+    parser.add_argument(
         "--metrics", type=Path, metavar="JSON", help="of its evaluation, where that lies elsewhere"
     )
 
 
 def _export_options(commands: Any) -> None:
-    one = _command(commands, "export", export, "write a model's networks for other programs")
-    one.add_argument("model", metavar="MODEL", help=MODEL)
-    one.add_argument("--onnx", required=True, type=Path, metavar="DIR", help="where the ONNX files go")
+    parser = _command(commands, "export", export, "write a model's networks for other programs")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("--onnx", required=True, type=Path, metavar="DIR", help="where the ONNX files go")
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -246,8 +246,8 @@ def models(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=1))
         return DONE
-    for one in found:
-        print(f"{one['model']:<{max(len(row['model']) for row in found)}}  {one['what']}")
+    for model in found:
+        print(f"{model['model']:<{max(len(row['model']) for row in found)}}  {model['what']}")
     if not found:
         raise UserError(
             "there is no model here; train one (`python train.py experiment=cycle_am_small`) and pack it"

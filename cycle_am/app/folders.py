@@ -44,17 +44,17 @@ class OwnFolder(Callback):
 
 def new_folder(folder: Path) -> Path:
     """Make `folder`, or where it is there already, the first of `folder`-2, `folder`-3, ... that is not."""
-    number, found = 1, folder
+    number, candidate = 1, folder
     while True:
         try:
-            found.mkdir(parents=True)
+            candidate.mkdir(parents=True)
         except FileExistsError:
-            if not found.is_dir():
+            if not candidate.is_dir():
                 raise
         else:
-            return found
+            return candidate
         number += 1
-        found = folder.with_name(f"{folder.name}-{number}")
+        candidate = folder.with_name(f"{folder.name}-{number}")
 
 
 def _made(folder: Path, new: bool) -> Path:

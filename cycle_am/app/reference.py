@@ -85,9 +85,9 @@ def keys(text: str) -> Iterator[tuple[str, str | None, str | None]]:
 def metrics() -> str:
     """Every key of metrics.json, its meaning, and what the paper has."""
     rows = [
-        f"| `{key}` | {_cell(one.label)} | {measures.SIGNS.get(one.better, one.better)} | {_cell(one.meaning)} | "
-        f"{with_interval(one.paper) if one.paper else ''} |"
-        for key, one in measures.CATALOGUE.items()
+        f"| `{key}` | {_cell(measure.label)} | {measures.SIGNS.get(measure.better, measure.better)} | "
+        f"{_cell(measure.meaning)} | {with_interval(measure.paper) if measure.paper else ''} |"
+        for key, measure in measures.CATALOGUE.items()
     ]
     head = "| key | in tables | better | meaning | paper |\n|---|---|---|---|---|"
     return (

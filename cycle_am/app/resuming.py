@@ -78,7 +78,7 @@ def _in_force(task: str, checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, A
 
 def _plain(value: Any) -> Any:
     return (
-        [float(one) for one in value]
+        [float(number) for number in value]
         if isinstance(value, (list, tuple)) or OmegaConf.is_list(value)
         else value
     )

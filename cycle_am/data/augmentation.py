@@ -36,9 +36,9 @@ class Symmetry(GeometricAugmentationBase2D):
         """(B, 3, 3) matrices on (x, y, 1) in pixels, about the centre of (B, C, H, W) square images."""
         rows, columns, turns = _whole(params)
         matrix = torch.eye(3).repeat(len(turns), 1, 1)
-        for one, row, column, turn in zip(matrix, rows, columns, turns, strict=True):
+        for affine, row, column, turn in zip(matrix, rows, columns, turns, strict=True):
             mirror = torch.diag(torch.tensor([1.0 - 2.0 * column, 1.0 - 2.0 * row]))
-            one[:2, :2] = torch.linalg.matrix_power(QUARTER, turn) @ mirror
+            affine[:2, :2] = torch.linalg.matrix_power(QUARTER, turn) @ mirror
         matrix[:, :2, 2] = (input.shape[-1] - 1) / 2 * (1.0 - matrix[:, :2, :2].sum(dim=2))
         return matrix.to(input)
 

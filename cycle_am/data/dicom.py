@@ -68,13 +68,13 @@ def index_series(root: Path) -> dict[str, list[Path]]:
     Any layout will do: every series of a folder is found, whatever its files are called. Raises UserError
     where `root` is absent or holds no DICOM file.
     """
-    found: dict[str, list[Path]] = {}
+    series: dict[str, list[Path]] = {}
     for folder in find_folders(root):
         for uid in _series_in(folder):
-            found.setdefault(uid, []).append(folder)
-    if not found:
+            series.setdefault(uid, []).append(folder)
+    if not series:
         raise _nothing_below(root)
-    return found
+    return series
 
 
 def find_folders(root: Path) -> list[Path]:

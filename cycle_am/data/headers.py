@@ -71,7 +71,7 @@ def _dicom_states(path: Path, spacing: tuple[float, ...]) -> bool:
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         measures = [header, *(group.PixelMeasuresSequence[0] for group in _groups(header))]
-        stated = next(list(one.PixelSpacing) for one in measures if one.get("PixelSpacing"))
+        stated = next(list(measure.PixelSpacing) for measure in measures if measure.get("PixelSpacing"))
     except (*UNREADABLE, StopIteration):
         return False
     return all(float(size) > 0 and np.isclose(float(size), spacing, rtol=0.01).any() for size in stated)

@@ -160,12 +160,12 @@ def _slice(volume: Volume, index: int | None, point_mm: Sequence[float] | None) 
         raise UserError(
             f"{volume.path} does not say where it lies; a position in mm needs DICOM, NIfTI, MHA or NRRD that does"
         )
-    found = volume.nearest(point_mm)
-    if found is None:
+    nearest = volume.nearest(point_mm)
+    if nearest is None:
         raise UserError(
             f"{volume.path} has no slice at {[float(mm) for mm in point_mm]} mm; mend the position"
         )
-    return found
+    return nearest
 
 
 def _read_picture(path: Path) -> np.ndarray:

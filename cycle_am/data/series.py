@@ -129,12 +129,13 @@ class Series:
         """Slice k as an image of one plane. Raises UserError where files at its place hold other pixels or lie
         elsewhere in the plane, RuntimeError where the file is damaged.
         """
-        one, *others = self.slices[k]
-        image = load(one.path, GDCM)
+        first, *others = self.slices[k]
+        image = load(first.path, GDCM)
         for other in others:
             if not _is_copy(image, load(other.path, GDCM)):
                 raise UserError(
-                    f"{one.path.parent} has two different slices at one place ({one.path.name}, {other.path.name}); "
+                    f"{first.path.parent} has two different slices at one place ({first.path.name}, "
+                    f"{other.path.name}); "
                     "leave one of the two sets out"
                 )
         return image

@@ -196,11 +196,11 @@ def matching_slice(mask: Volume, image: Volume, index: int) -> int:
         raise _unlike(mask, _size(mask), _size(image))
     if mask.placed and image.placed and mask.flat == image.flat:
         return _slice_at(mask, image, index)
-    for one, other in ((image, mask), (mask, image)):
-        if one.turned:
+    for volume, other in ((image, mask), (mask, image)):
+        if volume.turned:
             raise UserError(
-                f"{one.path} is stored turned, and {other.path} does not say how it lies; save both as NIfTI or MHA, "
-                "the mask with the image's geometry"
+                f"{volume.path} is stored turned, and {other.path} does not say how it lies; save both as NIfTI or "
+                "MHA, the mask with the image's geometry"
             )
     if mask.size[0] not in (1, image.size[0]):
         raise _unlike(mask, _size(mask), _size(image))
@@ -214,8 +214,8 @@ def nearest_plane(volume: Volume, place: Place) -> tuple[int | None, float]:
     their corners are apart.
     """
     rows, columns = volume.size[1:]
-    found = volume.nearest(place.point((rows - 1) / 2, (columns - 1) / 2))
-    return found, math.inf if found is None else volume.place(found).distance(place, (rows, columns))
+    index = volume.nearest(place.point((rows - 1) / 2, (columns - 1) / 2))
+    return index, math.inf if index is None else volume.place(index).distance(place, (rows, columns))
 
 
 def stored_axes(image: sitk.Image) -> str:
@@ -223,19 +223,19 @@ def stored_axes(image: sitk.Image) -> str:
     return sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(image.GetDirection())
 
 
-def _unlike(mask: Volume, one: object, other: object) -> UserError:
-    return UserError(f"mask {mask.path} is {one}, the image {other}; make them alike")
+def _unlike(mask: Volume, known: object, other: object) -> UserError:
+    return UserError(f"mask {mask.path} is {known}, the image {other}; make them alike")
 
 
 def _slice_at(mask: Volume, image: Volume, index: int) -> int:
     place = image.place(index)
-    found, apart = nearest_plane(mask, place)
-    if found is None or apart > SAME_PIXELS:
+    nearest, apart = nearest_plane(mask, place)
+    if nearest is None or apart > SAME_PIXELS:
         raise UserError(
-            f"mask {mask.path} ({_lies(mask.place(found or 0))}) does not lie on slice {index} of {image.path} "
+            f"mask {mask.path} ({_lies(mask.place(nearest or 0))}) does not lie on slice {index} of {image.path} "
             f"({_lies(place)}); save it with the image's geometry"
         )
-    return found
+    return nearest
 
 
 def _size(volume: Volume) -> tuple[int, ...]:

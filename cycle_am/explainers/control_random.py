@@ -18,7 +18,7 @@ class ControlRandom(Explainer):
         self.seed = seed
 
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([self._noise(one) for one in image.cpu()])
+        return torch.stack([self._noise(case) for case in image.cpu()])
 
     def _noise(self, image: Tensor) -> Tensor:
         seed = crc32(image.numpy().tobytes(), self.seed % 2**32)

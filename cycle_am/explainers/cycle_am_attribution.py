@@ -49,5 +49,5 @@ class CycleAMAttribution(Explainer):
 
     def _promised(self, image: Tensor, target: Tensor) -> Tensor:
         images = (image, *generated(self.gan, image))
-        at, neg, pos = (margin(self.classifier, one, target) for one in images)
+        at, neg, pos = (margin(self.classifier, x, target) for x in images)
         return 2 * at - neg - pos

@@ -50,9 +50,9 @@ class DeepShap(Explainer):
             cases = target == value
             for weight, explainer in zip(self.weights, self.explainers[value], strict=True):
                 # One case at a time inside: as many copies of it as there are background images, and these.
-                found = explainer.shap_values(image[cases], check_additivity=False)
-                found = torch.as_tensor(found, dtype=torch.float32, device=image.device)
-                relevance[cases] += weight * found.reshape(image[cases].shape)
+                values = explainer.shap_values(image[cases], check_additivity=False)
+                values = torch.as_tensor(values, dtype=torch.float32, device=image.device)
+                relevance[cases] += weight * values.reshape(image[cases].shape)
         return relevance
 
     def _promised(self, image: Tensor, target: Tensor) -> Tensor:

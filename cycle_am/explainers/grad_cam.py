@@ -52,12 +52,14 @@ def find_layer(method: str, classifier: nn.Module, image: Tensor, name: str | No
     if any(isinstance(part, torch.jit.ScriptModule) for part in modules.values()):
         raise Unsupported(method, "hooks do not reach into TorchScript")
     finished = _finished(classifier, image[:1])
-    found = modules[name] if name is not None else (finished[-1] if finished else None)
-    if found is None or found is classifier:
+    chosen = modules[name] if name is not None else (finished[-1] if finished else None)
+    if chosen is None or chosen is classifier:
         raise Unsupported(method, "no layer of it gives feature maps")
-    if sum(one is found for one in finished) != 1:
-        raise Unsupported(method, f"its layer {name or type(found).__name__} does not give feature maps once")
-    return found
+    if sum(layer is chosen for layer in finished) != 1:
+        raise Unsupported(
+            method, f"its layer {name or type(chosen).__name__} does not give feature maps once"
+        )
+    return chosen
 
 
 def _finished(classifier: nn.Module, image: Tensor) -> list[nn.Module]:

@@ -68,12 +68,12 @@ def record(method: str, classifier: nn.Module, image: Tensor) -> fx.GraphModule:
 
 def dependent(graph: fx.GraphModule) -> list[fx.Node]:
     """The operations whose tensor results depend on the image, in order."""
-    found: dict[fx.Node, None] = {}
+    nodes: dict[fx.Node, None] = {}
     for node in graph.graph.nodes:
-        from_image = node.op == "placeholder" or any(source in found for source in node.all_input_nodes)
+        from_image = node.op == "placeholder" or any(source in nodes for source in node.all_input_nodes)
         if from_image and node.op != "output" and isinstance(node.meta.get("val"), Tensor):
-            found[node] = None
-    return list(found)
+            nodes[node] = None
+    return list(nodes)
 
 
 def operation(node: fx.Node) -> str:
@@ -102,35 +102,35 @@ def steps(method: str, classifier: nn.Module, image: Tensor) -> list[Step]:
     defined for, and where the steps do not give the classifier's logits.
     """
     graph = record(method, classifier, image)
-    made = _Steps(method, graph).made
+    program = _Steps(method, graph).steps
     with torch.no_grad():
-        ours, theirs = run(made, image[:1])[-1], classifier(image[:1])
+        ours, theirs = run(program, image[:1])[-1], classifier(image[:1])
     if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
         raise Unsupported(method, "its recorded steps do not give its logits")
-    return made
+    return program
 
 
-def run(made: Sequence[Step], image: Tensor) -> list[Tensor]:
+def run(program: Sequence[Step], image: Tensor) -> list[Tensor]:
     """The value of each step; the last one is the logits (N, 2)."""
     values = [image]
-    for step in made[1:]:
+    for step in program[1:]:
         values.append(step.function(*(values[number] for number in step.inputs)))
     return values
 
 
 class _Steps:
-    """Turns a recorded graph into `made`, node by node."""
+    """Turns a recorded graph into `steps`, node by node."""
 
     def __init__(self, method: str, graph: fx.GraphModule) -> None:
         self.method, self.graph = method, graph
         self.nodes = set(dependent(graph))
         self.number: dict[fx.Node, int] = {}
-        self.made: list[Step] = []
+        self.steps: list[Step] = []
         for node in graph.graph.nodes:
             if node in self.nodes:
                 self._add(node)
         result = graph.graph.output_node().args[0]
-        self.made = self.made[: self.number[result] + 1]
+        self.steps = self.steps[: self.number[result] + 1]
 
     def _add(self, node: fx.Node) -> None:
         if node.op == "placeholder":
@@ -156,7 +156,7 @@ class _Steps:
         if shape[:1] != (RECORDED,):
             raise Unsupported(self.method, "a reshape of it mixes the images of a batch")
         while source.op == "call_function" and operation(source) in RESHAPE:
-            source = next(one for one in source.all_input_nodes if one in self.nodes)
+            source = next(before for before in source.all_input_nodes if before in self.nodes)
         if source.meta["val"].shape == shape:
             self.number[node] = self.number[source]
         else:
@@ -164,18 +164,18 @@ class _Steps:
 
     def _users(self, number: int) -> int:
         """How many operations use the result of a step, under whichever name."""
-        names = [node for node, one in self.number.items() if one == number]
+        names = [node for node, index in self.number.items() if index == number]
         return sum(len(node.users) for node in names) - (len(names) - 1)
 
     def _append_for(self, node: fx.Node, kind: str, data: list[fx.Node], function: Callable, **more) -> None:
         inputs = tuple(self.number[source] for source in data)
-        source = self.made[inputs[0]]
+        source = self.steps[inputs[0]]
         first = source.first and source.kernel is None and kind != "sum" and len(inputs) == 1
         self.number[node] = self._append(Step(kind, inputs, function, first=first, **more))
 
     def _append(self, step: Step) -> int:
-        self.made.append(step)
-        return len(self.made) - 1
+        self.steps.append(step)
+        return len(self.steps) - 1
 
     def _value(self, argument: Any) -> Any:
         """A constant of the graph as it is."""
@@ -199,7 +199,7 @@ class _Steps:
 
     def _add_kernel(self, node: fx.Node, name: str, source: fx.Node) -> None:
         arguments = [self._value(argument) for argument in node.args[1:]]
-        before = self.made[self.number[source]]
+        before = self.steps[self.number[source]]
         alone = before.kernel is not None and self._users(self.number[source]) == 1
         if name == "batch_norm":
             if not alone:
@@ -228,8 +228,8 @@ class _Steps:
 
     def _replace(self, node: fx.Node, source: fx.Node, kernel: Kernel) -> None:
         number = self.number[node] = self.number[source]
-        old = self.made[number]
-        self.made[number] = Step("kernel", old.inputs, _function(kernel), kernel, old.first)
+        old = self.steps[number]
+        self.steps[number] = Step("kernel", old.inputs, _function(kernel), kernel, old.first)
 
 
 def _reshape(x: Tensor, shape: Sequence[int]) -> Tensor:

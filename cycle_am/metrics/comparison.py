@@ -149,8 +149,8 @@ def measure(name: str, subject: Subject, shared: Shared, plan: Plan) -> Iterator
     columns |= localisation.pointing(moved, shared.shifted.where, "_shifted")
     yield "faithfulness"
     evidence = maps if explainer.evidence else np.abs(maps)
-    found, curves = _faithfulness(evidence, explainer.evidence, subject, shared, plan)
-    columns |= found
+    faithful, curves = _faithfulness(evidence, explainer.evidence, subject, shared, plan)
+    columns |= faithful
     yield "completeness"
     columns["completeness"] = _completeness(explainer, shared, maps)
     for variant in subject.variants:
@@ -196,27 +196,27 @@ def _faithfulness(
 ) -> tuple[Columns, np.ndarray]:
     predict = probabilities(subject.classifier)
     infills = {name: faithfulness.INFILLS[name] for name in plan.infills}
-    found = faithfulness.curves(predict, shared.images, maps, shared.target, infills, seed=plan.seed)
+    curves = faithfulness.curves(predict, shared.images, maps, shared.target, infills, seed=plan.seed)
     sums = faithfulness.subset_sums(maps, shared.subsets)
     flips = faithfulness.signed_flips(predict, shared.images, maps, shared.target, seed=plan.seed)
     columns = {
-        **faithfulness.areas(found),
+        **faithfulness.areas(curves),
         **{key: values if signed else np.full_like(values, np.nan) for key, values in flips.items()},
         "sensitivity_n": faithfulness.sensitivity_n(sums, shared.drops),
         "infidelity": faithfulness.infidelity(sums, shared.drops),
     }
     kinds = ("deletion_", "insertion_")
-    mean = [np.mean([curve for key, curve in found.items() if key.startswith(kind)], 0) for kind in kinds]
+    mean = [np.mean([curve for key, curve in curves.items() if key.startswith(kind)], 0) for kind in kinds]
     return columns, np.stack(mean)
 
 
 def _completeness(explainer: Explainer, shared: Shared, maps: np.ndarray) -> np.ndarray:
     relevance, target = torch.from_numpy(maps)[:, None], torch.from_numpy(shared.target)
     batches = zip(shared.images.split(BATCH), target.split(BATCH), relevance.split(BATCH), strict=True)
-    found = [explainer.completeness(*batch) for batch in batches]
-    if any(part is None for part in found):
+    gaps = [explainer.completeness(*batch) for batch in batches]
+    if any(part is None for part in gaps):
         return np.full(len(maps), np.nan)
-    return torch.cat(found).double().cpu().numpy()
+    return torch.cat(gaps).double().cpu().numpy()
 
 
 def _variant(
@@ -261,8 +261,8 @@ def _cascade(name: str, subject: Subject, shared: Shared, plan: Plan, maps: np.n
 def _stability(explainer: Explainer, shared: Shared, maps: np.ndarray) -> Columns:
     copies = shared.copies
     kept = explain(explainer, copies.kept, shared.target[copies.case]) if copies.keep.any() else maps[:0]
-    found = sanity.stability(maps, kept, copies.keep)
-    return {key: np.asarray(found[key], dtype=np.float64) for key in ("stability", "max_change")}
+    stable = sanity.stability(maps, kept, copies.keep)
+    return {key: np.asarray(stable[key], dtype=np.float64) for key in ("stability", "max_change")}
 
 
 def _costs(explainer: Explainer, shared: Shared, plan: Plan) -> dict[str, float]:
@@ -274,8 +274,8 @@ def _costs(explainer: Explainer, shared: Shared, plan: Plan) -> dict[str, float]
     costs = {}
     # A batch of 64 is long enough for one reading without a warm-up.
     for batch, ending, repeats in ((1, "", plan.repeats), (64, "_64", 1)):
-        one = cost.cost(run, shared.images, batch, repeats=repeats, warmup=repeats > 1)
-        costs |= {f"ms_per_case{ending}": one.ms_per_case, f"peak_mb{ending}": one.peak_mb}
+        spent = cost.cost(run, shared.images, batch, repeats=repeats, warmup=repeats > 1)
+        costs |= {f"ms_per_case{ending}": spent.ms_per_case, f"peak_mb{ending}": spent.peak_mb}
     return costs
 
 
@@ -298,11 +298,11 @@ def compare_all(subject: Subject, plan: Plan, shared: Shared, keep: Path, digest
     return results
 
 
-def write_part(path: Path, one: Measured) -> None:
+def write_part(path: Path, measured: Measured) -> None:
     """Keep one method's results; the file appears whole or not at all."""
-    arrays = {"maps": one.maps, "curves": one.curves, "unsupported": np.array(one.unsupported)}
-    arrays |= {f"column:{key}": values for key, values in one.columns.items()}
-    arrays |= {f"cost:{key}": np.array(value) for key, value in one.costs.items()}
+    arrays = {"maps": measured.maps, "curves": measured.curves, "unsupported": np.array(measured.unsupported)}
+    arrays |= {f"column:{key}": values for key, values in measured.columns.items()}
+    arrays |= {f"cost:{key}": np.array(value) for key, value in measured.costs.items()}
     write_npz(path, arrays)
 
 
@@ -324,8 +324,8 @@ def read_part(path: Path) -> Measured | None:
 
 def table(results: Mapping[str, Measured]) -> dict[str, Columns]:
     """Method -> metric -> (N,), every method with the same metrics; methods that are not supported are left out."""
-    there = {name: one.columns for name, one in results.items() if not one.unsupported}
+    there = {name: measured.columns for name, measured in results.items() if not measured.unsupported}
     metrics = list(dict.fromkeys(key for columns in there.values() for key in columns))
-    count = max((len(one.maps) for one in results.values()), default=0)
+    count = max((len(measured.maps) for measured in results.values()), default=0)
     unknown = np.full(count, np.nan)
     return {name: {key: columns.get(key, unknown) for key in metrics} for name, columns in there.items()}

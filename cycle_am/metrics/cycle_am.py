@@ -21,7 +21,7 @@ class CycleAMResult:
     """What was measured on the test cases, case by case; `metrics` holds the figures by the names of
     metrics.json."""
 
-    made: Outputs
+    images: Outputs
     explained: Transfer
     independent: Transfer
     similarity: dict[str, np.ndarray]
@@ -30,23 +30,23 @@ class CycleAMResult:
     metrics: dict[str, Estimate]
 
 
-def similarity_per_case(made: Outputs) -> dict[str, np.ndarray]:
+def similarity_per_case(images: Outputs) -> dict[str, np.ndarray]:
     """SSIM and L1 of both transfers to x, and the mean L1 of both cycles, each (N,)."""
     return {
-        "ssim_neg": ssim_to(made.x, made.changed.neg),
-        "ssim_pos": ssim_to(made.x, made.changed.pos),
-        "l1_neg": l1_to(made.x, made.changed.neg),
-        "l1_pos": l1_to(made.x, made.changed.pos),
-        "cycle_l1": (l1_to(made.x, made.cycle.neg) + l1_to(made.x, made.cycle.pos)) / 2,
+        "ssim_neg": ssim_to(images.x, images.changed.neg),
+        "ssim_pos": ssim_to(images.x, images.changed.pos),
+        "l1_neg": l1_to(images.x, images.changed.neg),
+        "l1_pos": l1_to(images.x, images.changed.pos),
+        "cycle_l1": (l1_to(images.x, images.cycle.neg) + l1_to(images.x, images.cycle.pos)) / 2,
     }
 
 
 def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> CycleAMResult:
     """All figures but realism, which needs training patients too."""
-    made = outputs(gan, cases.window()[0], progress="test cases" if progress else "")
-    explained, independent = (transfer(one, made.x, *made.changed) for one in (classifier, judge))
-    similar = similarity_per_case(made)
-    located = localise(cases, made.relevance, lambda images: relevance_maps(gan, images))
+    images = outputs(gan, cases.window()[0], progress="test cases" if progress else "")
+    explained, independent = (transfer(network, images.x, *images.changed) for network in (classifier, judge))
+    similar = similarity_per_case(images)
+    located = localise(cases, images.relevance, lambda x: relevance_maps(gan, x))
     labelled = classifier_result(explained.x, cases, **options) if (cases.label >= 0).any() else None
     if labelled:
         labelled = replace(labelled, foreign=getattr(classifier, "foreign", False))
@@ -58,9 +58,9 @@ def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> 
         **prefixed("transfer/independent", transfer_figures(independent, patients, **options)),
         **prefixed("similarity", {name: kept[name] for name in kept if name != "cycle_l1"}),
         "cycle/l1": kept["cycle_l1"],
-        **prefixed("localisation", localisation_figures(located, made.relevance, patients, **options)),
+        **prefixed("localisation", localisation_figures(located, images.relevance, patients, **options)),
     }
-    return CycleAMResult(made, explained, independent, similar, located, labelled, metrics)
+    return CycleAMResult(images, explained, independent, similar, located, labelled, metrics)
 
 
 def judged(gan, classifier, cases, changed: Changed | None = None, progress: str = "") -> Judged:
@@ -68,15 +68,15 @@ def judged(gan, classifier, cases, changed: Changed | None = None, progress: str
     known."""
     x, patients = cases.window()[0], cases.patient_id
     images = (x, *(changed or generate(gan, x, progress=progress)))
-    return Judged(*(Pool(one, patients) for one in images), probabilities(classifier, x))
+    return Judged(*(Pool(pool, patients) for pool in images), probabilities(classifier, x))
 
 
 def case_columns(cases, result: CycleAMResult) -> dict[str, np.ndarray]:
     """The columns of cases.csv."""
     where = result.localisation
     probability = {
-        f"p_{who}_{on}": getattr(one, on)
-        for who, one in (("explained", result.explained), ("independent", result.independent))
+        f"p_{who}_{on}": getattr(moved, on)
+        for who, moved in (("explained", result.explained), ("independent", result.independent))
         for on in ("x", "neg", "pos")
     }
     return {
@@ -85,9 +85,9 @@ def case_columns(cases, result: CycleAMResult) -> dict[str, np.ndarray]:
         "label": cases.label,
         **probability,
         **result.similarity,
-        "peak_in_mask": where.found["peak"],
-        "relevance_mass": where.found["mass"],
-        "peak_in_dilated": where.found["peak_dilated"],
-        "relevance_mass_dilated": where.found["mass_dilated"],
+        "peak_in_mask": where.figures["peak"],
+        "relevance_mass": where.figures["mass"],
+        "peak_in_dilated": where.figures["peak_dilated"],
+        "relevance_mass_dilated": where.figures["mass_dilated"],
         "shift_correlation": where.correlation,
     }

@@ -192,9 +192,9 @@ def curves(
     }
 
 
-def areas(found: Mapping[str, np.ndarray], fractions: Sequence[float] = FRACTIONS) -> dict[str, np.ndarray]:
+def areas(curves: Mapping[str, np.ndarray], fractions: Sequence[float] = FRACTIONS) -> dict[str, np.ndarray]:
     """Areas (N,) of what `curves` gave, by the same names; `deletion`, `insertion`: their means over the infills."""
-    single = {name: curve_area(curve, fractions) for name, curve in found.items()}
+    single = {name: curve_area(curve, fractions) for name, curve in curves.items()}
     return single | {
         kind: np.mean([area for name, area in single.items() if name.startswith(f"{kind}_")], axis=0)
         for kind in ("deletion", "insertion")
@@ -274,8 +274,8 @@ def sensitivity_n(sums: np.ndarray, drops: np.ndarray) -> np.ndarray:
     flat = size_sums <= 1e-9 * np.linalg.norm(sums, axis=1)
     still = size_drops <= 1e-9 * np.linalg.norm(drops, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (sums_off * drops_off).sum(1) / (size_sums * size_drops)
-    return np.where(still | ~np.isfinite(sums).all(1), np.nan, np.where(flat, 0.0, found))
+        correlation = (sums_off * drops_off).sum(1) / (size_sums * size_drops)
+    return np.where(still | ~np.isfinite(sums).all(1), np.nan, np.where(flat, 0.0, correlation))
 
 
 def infidelity(sums: np.ndarray, drops: np.ndarray) -> np.ndarray:

@@ -62,7 +62,9 @@ def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outp
 
 def _joined(parts: list[Changed]) -> Changed:
     """Of all batches, on the CPU."""
-    return Changed(*(torch.cat([one.float().cpu() for one in images]) for images in zip(*parts, strict=True)))
+    return Changed(
+        *(torch.cat([batch.float().cpu() for batch in images]) for images in zip(*parts, strict=True))
+    )
 
 
 def relevance_maps(gan, images: Tensor, batch: int = BATCH) -> np.ndarray:

@@ -56,7 +56,7 @@ def regions(
         return Regions(empty, empty, np.zeros(shape[0], dtype=bool))
     mask = np.asarray(masks).reshape(shape) >= CONSENSUS
     mask &= np.asarray(has_mask, dtype=bool)[:, None, None]
-    dilated = np.stack([dilate(one, DILATION_MM / pixel_mm) for one in mask])
+    dilated = np.stack([dilate(outline, DILATION_MM / pixel_mm) for outline in mask])
     return Regions(mask, dilated, mask.any((1, 2)))
 
 
@@ -150,7 +150,7 @@ class Localisation:
     """Per-case results: `found` on centred windows, `found_shifted` on shifted ones, `prior` and
     `prior_shifted` for the blob."""
 
-    found: dict[str, np.ndarray]
+    figures: dict[str, np.ndarray]
     found_shifted: dict[str, np.ndarray]
     prior: dict[str, np.ndarray]
     prior_shifted: dict[str, np.ndarray]
@@ -175,7 +175,7 @@ def localise(cases, maps: np.ndarray, explain: Callable[[Tensor], np.ndarray]) -
     maps_moved = explain(moved[0]) if shifts.any() else maps
     blob = np.broadcast_to(centre_blob(maps.shape[1:], cases.pixel_mm), maps.shape)
     return Localisation(
-        found=locate(maps, where),
+        figures=locate(maps, where),
         found_shifted=locate(maps_moved, where_moved),
         prior=locate(blob, where),
         prior_shifted=locate(blob, where_moved),
@@ -193,11 +193,11 @@ def localisation_figures(
     followed_share = np.where(np.isfinite(result.correlation), result.correlation >= FOLLOWED_ABOVE, np.nan)
     moved = np.where(result.shifts.any(1), np.abs(result.shifts).max(1), np.nan)
     per_case = {
-        "peak_in_mask": result.found["peak"],
-        "relevance_mass": result.found["mass"],
+        "peak_in_mask": result.figures["peak"],
+        "relevance_mass": result.figures["mass"],
         "mask_area": result.area,
-        "peak_in_dilated": result.found["peak_dilated"],
-        "relevance_mass_dilated": result.found["mass_dilated"],
+        "peak_in_dilated": result.figures["peak_dilated"],
+        "relevance_mass_dilated": result.figures["mass_dilated"],
         "dilated_area": result.area_dilated,
         "centre_prior_peak": result.prior["peak"],
         "centre_prior_mass": result.prior["mass"],

@@ -87,10 +87,10 @@ class Discriminator(nn.Module):
             nn.init.zeros_(placed.weight)  # nothing is suspicious before it was seen
 
     def forward(self, seen: Tensor) -> Tensor:
-        found = self.features(seen)
-        kinds = torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
+        features = self.features(seen)
+        kinds = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         logit = self.of_pixels(self.dropout(seen[:, 1].flatten(1)))
-        logit = logit + self.of_places(self.dropout(found.flatten(1))) + self.of_kinds(self.dropout(kinds))
+        logit = logit + self.of_places(self.dropout(features.flatten(1))) + self.of_kinds(self.dropout(kinds))
         return logit[:, 0]
 
 
@@ -221,9 +221,9 @@ def compare(comparisons: list[Comparison], *, seed: int = 0, **options) -> Estim
 
     Undefined where one of them is impossible.
     """
-    if not all(one.possible for one in comparisons):
+    if not all(comparison.possible for comparison in comparisons):
         return undefined()
-    parts = [_statistic(one, seed + k) for k, one in enumerate(comparisons)]
+    parts = [_statistic(comparison, seed + k) for k, comparison in enumerate(comparisons)]
     patients = np.unique(np.concatenate([names for _, names in parts]))
     index = [np.searchsorted(patients, names) for _, names in parts]
 

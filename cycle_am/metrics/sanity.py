@@ -224,15 +224,15 @@ def stability(maps: np.ndarray, kept_maps: np.ndarray, keep: np.ndarray) -> dict
     with np.errstate(invalid="ignore", divide="ignore"):
         change = np.where(moved == 0, 0.0, np.where(length > 0, moved / length, np.nan))
     correlation = _correlation(first, second)
-    found = {
+    figures = {
         "copies": keep.sum(1),
         "stability": np.full(len(maps), np.nan),
         "max_change": np.full(len(maps), np.nan),
     }
     for i in np.unique(case):
-        found["stability"][i] = correlation[case == i].mean()
-        found["max_change"][i] = change[case == i].max()
-    return found
+        figures["stability"][i] = correlation[case == i].mean()
+        figures["max_change"][i] = change[case == i].max()
+    return figures
 
 
 def _ranks(maps: np.ndarray) -> np.ndarray:
@@ -244,5 +244,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     flat = [np.ptp(part, 1) == 0 for part in (first, second)]
     first, second = (part - part.mean(1, keepdims=True) for part in (first, second))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (first * second).sum(1) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
-    return np.where(flat[0] & flat[1], 1.0, np.where(flat[0] | flat[1], 0.0, found))
+        correlation = (first * second).sum(1) / (
+            np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        )
+    return np.where(flat[0] & flat[1], 1.0, np.where(flat[0] | flat[1], 0.0, correlation))

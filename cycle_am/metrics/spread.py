@@ -73,7 +73,7 @@ def spread(values: np.ndarray, fold: np.ndarray, folds: int | None = None, level
     """
     known = np.isfinite(values)
     value, at = values[known], fold[known]
-    groups = [value[at == one] for one in np.unique(at)]
+    groups = [value[at == mark] for mark in np.unique(at)]
     means = np.array([group.mean() for group in groups])
     inner = sum(len(group) - 1 for group in groups)
     squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
@@ -148,12 +148,12 @@ def stability(maps: np.ndarray, patient: np.ndarray) -> dict[str, np.ndarray]:
     constant, 1 where both are.
     """
     other = next_patients_case(patient)
-    found: dict[str, list[np.ndarray]] = {}
+    correlations: dict[str, list[np.ndarray]] = {}
     for first, second in combinations(maps, 2):
         for suffix, against in (("", second), ("_other", second[other])):
-            found.setdefault(f"spearman{suffix}", []).append(spearman(np.abs(first), np.abs(against)))
-            found.setdefault(f"pearson{suffix}", []).append(pearson(first, against))
-    return {name: np.mean(rows, axis=0) for name, rows in found.items()}
+            correlations.setdefault(f"spearman{suffix}", []).append(spearman(np.abs(first), np.abs(against)))
+            correlations.setdefault(f"pearson{suffix}", []).append(pearson(first, against))
+    return {name: np.mean(rows, axis=0) for name, rows in correlations.items()}
 
 
 def next_patients_case(patient: np.ndarray) -> np.ndarray:
@@ -184,7 +184,7 @@ def map_figures(splits: Sequence[Split], **options) -> tuple[dict[str, Estimate]
     patient = np.concatenate([split.patient for split in splits])
     alike = joined([stability(split.maps, split.patient) for split in splits])
     located = [ensemble_localisation(split.maps, split.where) for split in splits]
-    ours, single = (joined([one[name] for one in located]) for name in ("ensemble", "single"))
+    ours, single = (joined([by_kind[name] for by_kind in located]) for name in ("ensemble", "single"))
     doubts = joined([doubt(split.maps, split.where) for split in splits])
     columns = {
         **{f"stability/{name}": row for name, row in alike.items()},
@@ -216,7 +216,7 @@ def ensemble(maps: np.ndarray) -> Ensemble:
 
 def ensemble_localisation(maps: np.ndarray, where: Regions) -> dict[str, dict[str, np.ndarray]]:
     """`locate` of the mean map (`ensemble`) and, averaged over seeds, of the single maps (`single`): names of (N,)."""
-    single = [locate(one, where) for one in maps]
+    single = [locate(relevance, where) for relevance in maps]
     return {
         "ensemble": locate(maps.mean(0), where),
         "single": {name: np.mean([row[name] for row in single], axis=0) for name in single[0]},
@@ -233,9 +233,9 @@ def doubt(maps: np.ndarray, where: Regions) -> dict[str, np.ndarray]:
     with two).
     """
     count = maps.shape[1]
-    found = {name: np.full((len(maps), count), np.nan) for name in ("sd", "relative_sd", "faint")}
+    figures = {name: np.full((len(maps), count), np.nan) for name in ("sd", "relative_sd", "faint")}
     if len(maps) < 3:
-        return {name: rows[0] for name, rows in found.items()}
+        return {name: rows[0] for name, rows in figures.items()}
     for seed, single in enumerate(maps):
         others = ensemble(np.delete(maps, seed, axis=0))
         strength = np.abs(others.mean)
@@ -245,18 +245,18 @@ def doubt(maps: np.ndarray, where: Regions) -> dict[str, np.ndarray]:
             wrong = (~where.dilated[case])[marked].astype(int)
             if 0 < wrong.sum() < len(wrong):
                 for name, sign in signs.items():
-                    found[name][seed, case] = scores.auc(sign[case][marked], wrong)(np.ones((1, len(wrong))))[
-                        0
-                    ]
-    return {name: known_mean(rows) for name, rows in found.items()}
+                    figures[name][seed, case] = scores.auc(sign[case][marked], wrong)(
+                        np.ones((1, len(wrong)))
+                    )[0]
+    return {name: known_mean(rows) for name, rows in figures.items()}
 
 
-def marks(one: np.ndarray, share: float = TOP) -> np.ndarray:
+def marks(relevance: np.ndarray, share: float = TOP) -> np.ndarray:
     """(H, W) bool: the `share` of pixels with the largest |R|, the first ones where several are equal."""
-    count = max(1, round(share * one.size))
-    chosen = np.zeros(one.size, dtype=bool)
-    chosen[np.argsort(-np.abs(one), axis=None, kind="stable")[:count]] = True
-    return chosen.reshape(one.shape)
+    count = max(1, round(share * relevance.size))
+    chosen = np.zeros(relevance.size, dtype=bool)
+    chosen[np.argsort(-np.abs(relevance), axis=None, kind="stable")[:count]] = True
+    return chosen.reshape(relevance.shape)
 
 
 def known_mean(rows: np.ndarray) -> np.ndarray:

@@ -154,11 +154,11 @@ def _fill(net: nn.Module, path: Path) -> None:
 
 def _flat(state: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
     """All values of a file, however deep: their names joined by dots, as a network's own names are."""
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for key, value in state.items():
         inner = isinstance(value, Mapping)
-        found |= _flat(value, f"{place}{key}.") if inner else {f"{place}{key}": value}
-    return found
+        tensors |= _flat(value, f"{place}{key}.") if inner else {f"{place}{key}": value}
+    return tensors
 
 
 def _own_part(state: Mapping[str, Any], own: list[str], path: Path) -> dict[str, Any]:

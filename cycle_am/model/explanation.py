@@ -106,7 +106,7 @@ class Explanation:
 
     def _verdicts(self) -> str:
         """`66 usable, 4 refused`."""
-        counts = Counter(one.verdict for one in self.trust)
+        counts = Counter(trust.verdict for trust in self.trust)
         return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "not assessed"
 
     def _repr_html_(self) -> str:

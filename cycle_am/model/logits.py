@@ -46,10 +46,10 @@ def _within(values: Tensor, low: float) -> bool:
 def _far(answers: Answers, factor: float) -> Tensor:
     """Finite answers (M,K) to images far out of range; none from a network that refuses such images."""
     try:
-        found = answers(probes() * factor)
+        finite = answers(probes() * factor)
     except Exception:  # whatever a stranger's code raises: it had no need to take these
         return torch.zeros(0, 1)
-    return found[found.isfinite().all(1)]
+    return finite[finite.isfinite().all(1)]
 
 
 def probes() -> Tensor:

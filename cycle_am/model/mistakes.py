@@ -64,7 +64,7 @@ def _train(net: ConvNet, images: Tensor, around: Tensor | None, random: torch.Ge
         right = _middle(good, size, random)
         if around is not None:  # of which there are fewer than of windows
             right[::2] = images[_draw(len(images), random)][::2]
-        batch = _turned(torch.cat([right, made(wrong, size, random)]), random)
+        batch = _turned(torch.cat([right, mixed(wrong, size, random)]), random)
         target = torch.arange(2).repeat_interleave(BATCH)
         loss = cross_entropy(net(batch.contiguous(memory_format=torch.channels_last)), target)
         optimizer.zero_grad()
@@ -73,7 +73,7 @@ def _train(net: ConvNet, images: Tensor, around: Tensor | None, random: torch.Ge
         schedule.step()
 
 
-def made(images: Tensor, size: int, random: torch.Generator) -> Tensor:
+def mixed(images: Tensor, size: int, random: torch.Generator) -> Tensor:
     """Middles (N, 1, size, size) of mistakes, made of images (N, 1, S, S): every kind in turn."""
     parts = [images[i :: len(KINDS)] for i in range(min(len(KINDS), len(images)))]
     return torch.cat([kind(part, size, random) for kind, part in zip(KINDS, parts, strict=False)])

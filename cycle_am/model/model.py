@@ -104,20 +104,22 @@ class Model:
     ) -> Explanation:
         from cycle_am.sources import Failure, read
 
-        found = list(read(source, self.task, **where))
-        failures = [one for one in found if isinstance(one, Failure)]
-        if len(failures) == len(found):
+        lesions = list(read(source, self.task, **where))
+        failures = [lesion for lesion in lesions if isinstance(lesion, Failure)]
+        if len(failures) == len(lesions):
             raise UserError(_told(failures[0]) if failures else "the source holds no lesion")
-        for one in failures:
-            warnings.warn(_told(one), stacklevel=3)
-        return self.explain_windows([one for one in found if not isinstance(one, Failure)], trust, batch)
+        for lesion in failures:
+            warnings.warn(_told(lesion), stacklevel=3)
+        return self.explain_windows(
+            [lesion for lesion in lesions if not isinstance(lesion, Failure)], trust, batch
+        )
 
     def explain_windows(
         self, windows: Sequence[Window], trust: bool = True, batch: int = BATCH
     ) -> Explanation:
         """Explain windows of `cycle_am.sources.read`, at least one; the explanation has their places."""
-        explanation = self.explain(np.stack([one.image for one in windows]), trust=trust, batch=batch)
-        return replace(explanation, place=tuple(one.place for one in windows))
+        explanation = self.explain(np.stack([window.image for window in windows]), trust=trust, batch=batch)
+        return replace(explanation, place=tuple(window.place for window in windows))
 
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
         """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
@@ -239,13 +241,13 @@ class Model:
         count, steps = len(explanation), np.shape(positions)[-1]
         rows = np.broadcast_to(positions, (count, steps))
         at_once = max(1, BATCH // steps)
-        found = np.empty((count, steps), np.float32)
+        probabilities = np.empty((count, steps), np.float32)
         for start in range(0, count, at_once):
             part = slice(start, start + at_once)
             images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
             parts = [self.probability(some, by) for some in images.split(BATCH)]
-            found[part] = torch.cat(parts).view(-1, steps).numpy()
-        return found
+            probabilities[part] = torch.cat(parts).view(-1, steps).numpy()
+        return probabilities
 
     def distance(self, explanation: Explanation) -> np.ndarray:
         """(N,) as `Explanation.distance`."""

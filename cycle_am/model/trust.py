@@ -110,12 +110,12 @@ class Likeness:
 
 def features(network: ConvNet, images: Tensor) -> Tensor:
     """(N, D): mean, deviation and mean of the middle of every feature map of each block."""
-    found, x = [], images
+    pooled, x = [], images
     for block in network.blocks:
         x = block(x)
         edge = x.shape[-1] // 4
-        found += [x.mean((2, 3)), x.std((2, 3)), x[..., edge:-edge, edge:-edge].mean((2, 3))]
-    return torch.cat(found, 1)
+        pooled += [x.mean((2, 3)), x.std((2, 3)), x[..., edge:-edge, edge:-edge].mean((2, 3))]
+    return torch.cat(pooled, 1)
 
 
 class Assessor:
@@ -192,7 +192,7 @@ class Assessor:
         noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)) * NOISE
         noisy = (x + noise).clamp(0, 1)
         inner = (..., slice(2, -2), slice(2, -2))
-        found = {
+        shares = {
             "distance": self.likeness.distance(_feature_network(model), x),
             "mistake": suspicion(self.mistakes, x, self.seen),
             "taken": _mean(x - changed.neg, 3 * x.shape[-1] // 8),
@@ -202,7 +202,7 @@ class Assessor:
             "middle": _share(relevance, _frame(relevance, relevance.shape[-1] // 4)),
             "border": _share(relevance, ~_frame(relevance, BORDER)),
         }
-        return found if mask is None else found | {"mask": _share(relevance, mask >= 0.5)}
+        return shares if mask is None else shares | {"mask": _share(relevance, mask >= 0.5)}
 
     def assess(
         self,
@@ -238,11 +238,11 @@ class Assessor:
 
 def limits(figures: Mapping[str, Tensor]) -> dict[str, float]:
     """From figures (N,) of validation cases. Far: twice as far from their median as the farthest of them."""
-    found = {name: limit(figures[name], 1 - share) for name, share in ABOVE.items()}
-    found |= {name: limit(figures[name], share) for name, share in BELOW.items()}
+    drawn = {name: limit(figures[name], 1 - share) for name, share in ABOVE.items()}
+    drawn |= {name: limit(figures[name], share) for name, share in BELOW.items()}
     for name in ABOVE:
-        found[f"far_{name}"] = float(2 * figures[name].max() - figures[name].median())
-    return found | {name: min(STABLE, limit(figures[name], 0.01)) for name in ("shift", "noise")}
+        drawn[f"far_{name}"] = float(2 * figures[name].max() - figures[name].median())
+    return drawn | {name: min(STABLE, limit(figures[name], 0.01)) for name in ("shift", "noise")}
 
 
 def limit(values: Tensor, share: float) -> float:

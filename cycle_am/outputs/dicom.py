@@ -62,8 +62,8 @@ def write(folder: str | Path, explanation: Explanation, files: Sequence[str | Pa
 
 def _written(path: Path, build: Callable[[_Lesion], Dataset], lesion: _Lesion) -> Path:
     try:
-        made = build(lesion)
-        return write_atomically(path, partial(made.save_as, enforce_file_format=True))
+        dataset = build(lesion)
+        return write_atomically(path, partial(dataset.save_as, enforce_file_format=True))
     except WRONG as error:
         raise UserError(
             f"the source does not bear {path.name} ({_line(error)}); leave DICOM output out for it"
@@ -81,13 +81,13 @@ class _Lesion:
             raise UserError(
                 "the explanation does not say where its window lies; explain a placed DICOM image"
             )
-        self.one, self.place, self.model = explanation, place, explanation.model
+        self.explanation, self.place, self.model = explanation, place, explanation.model
         self.source, self.others = _header(files[0]), [path for path in files[1:] if path != files[0]]
 
     @cached_property
     def corner(self) -> np.ndarray:
         """(3,) mm of the middle of the window's first pixel."""
-        half = (np.array(self.one.x.shape[1:]) - 1) / 2
+        half = (np.array(self.explanation.x.shape[1:]) - 1) / 2
         return np.array(self.place.centre_mm) - half @ np.array([self.place.row_mm, self.place.column_mm])
 
     @cached_property
@@ -123,16 +123,25 @@ class _Lesion:
     def series(self) -> list[Dataset]:
         """The source's slice and what the others of its series are referenced by."""
         read = partial(pydicom.dcmread, stop_before_pixels=True, specific_tags=REFERENCE)
-        others = [one for one in map(read, self.others) if one.SOPInstanceUID != self.source.SOPInstanceUID]
+        others = [
+            header for header in map(read, self.others) if header.SOPInstanceUID != self.source.SOPInstanceUID
+        ]
         return [
             self.source,
-            *(one for one in others if one.SeriesInstanceUID == self.source.SeriesInstanceUID),
+            *(header for header in others if header.SeriesInstanceUID == self.source.SeriesInstanceUID),
         ]
 
     def uid(self, *kind: str) -> str:
         """Of one of the objects: a function of the source, the model and what it says."""
-        said = [str(self.one.trust), str(self.place.centre_mm), self.model.digest, self.source.SOPInstanceUID]
-        pixels = hashlib.sha256(self.one.x_neg.tobytes() + self.one.x_pos.tobytes()).hexdigest()
+        said = [
+            str(self.explanation.trust),
+            str(self.place.centre_mm),
+            self.model.digest,
+            self.source.SOPInstanceUID,
+        ]
+        pixels = hashlib.sha256(
+            self.explanation.x_neg.tobytes() + self.explanation.x_pos.tobytes()
+        ).hexdigest()
         return generate_uid(entropy_srcs=[*said, pixels, *kind])
 
     def common(self, name: str) -> dict[str, Any]:
@@ -182,9 +191,9 @@ def _conforms(header: Dataset, tag: str) -> bool:
 
 def _capture(lesion: _Lesion) -> Dataset:
     """The window beside itself with R laid over it, verdict and probabilities above."""
-    made = hd.sc.SCImage.from_ref_dataset(
+    capture = hd.sc.SCImage.from_ref_dataset(
         lesion.source,
-        _picture(lesion.one),
+        _picture(lesion.explanation),
         "RGB",
         8,
         "PATIENT",
@@ -192,30 +201,35 @@ def _capture(lesion: _Lesion) -> Dataset:
         patient_orientation=tuple(map(_direction, lesion.axes)),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    made.SeriesDescription, made.BurnedInAnnotation = "CycleAM: window with R", "NO"
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.DerivationDescription = f"R = G+(x) - G-(x) over x, by {lesion.model.name}"
-    made.SourceImageSequence = [_reference(lesion)]
-    return made
+    capture.SeriesDescription, capture.BurnedInAnnotation = "CycleAM: window with R", "NO"
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.DerivationDescription = f"R = G+(x) - G-(x) over x, by {lesion.model.name}"
+    capture.SourceImageSequence = [_reference(lesion)]
+    return capture
 
 
-def _picture(one: Explanation) -> np.ndarray:
+def _picture(explanation: Explanation) -> np.ndarray:
     """(rows, columns, 3) uint8."""
     from cycle_am.reports.draw import overlay
 
-    images = [np.repeat(one.x[0][..., None], 3, -1), overlay(one.x[0], one.relevance[0])]
+    images = [
+        np.repeat(explanation.x[0][..., None], 3, -1),
+        overlay(explanation.x[0], explanation.relevance[0]),
+    ]
     large = [np.kron(image, np.ones((ZOOM, ZOOM, 1))) for image in images]
     body = (np.concatenate(large, axis=1) * 255).round().astype(np.uint8)
-    return np.concatenate([_banner(one, body.shape[1]), body])
+    return np.concatenate([_banner(explanation, body.shape[1]), body])
 
 
-def _banner(one: Explanation, width: int) -> np.ndarray:
+def _banner(explanation: Explanation, width: int) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (width, BANNER))
-    p = one.explained
-    verdict = str(one.trust[0]) if one.trust else "not assessed"
-    figures = f"p({one.model.task.classes[1]}): x {p.x[0]:.2f}, G-(x) {p.neg[0]:.2f}, G+(x) {p.pos[0]:.2f}"
+    p = explanation.explained
+    verdict = str(explanation.trust[0]) if explanation.trust else "not assessed"
+    figures = (
+        f"p({explanation.model.task.classes[1]}): x {p.x[0]:.2f}, G-(x) {p.neg[0]:.2f}, G+(x) {p.pos[0]:.2f}"
+    )
     text = f"Trust: {verdict}\n{figures}   red: brighter speaks for it, blue: darker.   Research only."
     ImageDraw.Draw(image).multiline_text((8, 6), text, font=ImageFont.load_default(17), spacing=6)
     return np.asarray(image)
@@ -244,9 +258,9 @@ def _map(lesion: _Lesion) -> Dataset:
     unsaid = lesion.thickness is None
     if unsaid:  # highdicom cannot do without, so it is given one that is taken out again
         lesion.source.SliceThickness = 1.0
-    made = hd.pm.ParametricMap(
+    parametric = hd.pm.ParametricMap(
         [lesion.source],
-        lesion.one.relevance.astype(np.float32),
+        lesion.explanation.relevance.astype(np.float32),
         **lesion.common(MAP),
         manufacturer_model_name=lesion.model.name[:LONGEST],
         software_versions=lesion.model.digest or "unpacked",
@@ -260,10 +274,10 @@ def _map(lesion: _Lesion) -> Dataset:
         plane_orientation=hd.PlaneOrientationSequence("PATIENT", lesion.axes.ravel().tolist()),
         plane_positions=[hd.PlanePositionSequence("PATIENT", lesion.corner.tolist())],
     )
-    made.SeriesDescription = "CycleAM: R"
+    parametric.SeriesDescription = "CycleAM: R"
     if unsaid:
-        del made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness
-    return made
+        del parametric.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness
+    return parametric
 
 
 def _mapping() -> Any:
@@ -289,15 +303,15 @@ def _report(lesion: _Lesion) -> Dataset:
         procedure_reported=_code("EXPLANATION", "Explanation of an image classifier"),
         imaging_measurements=[_group(lesion)],
     )
-    made = hd.sr.Comprehensive3DSR(
+    document = hd.sr.Comprehensive3DSR(
         evidence=lesion.series, content=content[0], **lesion.common(REPORT), is_complete=True
     )
-    made.SeriesDescription = "CycleAM: figures"
-    return made
+    document.SeriesDescription = "CycleAM: figures"
+    return document
 
 
 def _group(lesion: _Lesion) -> Any:
-    trust = lesion.one.trust[0] if lesion.one.trust else None
+    trust = lesion.explanation.trust[0] if lesion.explanation.trust else None
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=lesion.uid("lesion"), identifier=lesion.place.name or "lesion"
@@ -319,11 +333,11 @@ def _words(trust: Any) -> Iterable[Any]:
 
 
 def _measurements(lesion: _Lesion, trust: Any) -> Iterable[Any]:
-    one, second = lesion.one, lesion.model.task.classes[1]
-    for by, p in (("explained classifier", one.explained), ("judge", one.judge)):
+    explanation, second = lesion.explanation, lesion.model.task.classes[1]
+    for by, p in (("explained classifier", explanation.explained), ("judge", explanation.judge)):
         for image, values in zip(("x", "G-(x)", "G+(x)"), p, strict=True):
             yield _measurement(lesion, f"p({second}) of {image}, {by}", values[0])
-    distance = one.distance()[0]
+    distance = explanation.distance()[0]
     if np.isfinite(distance):
         yield _measurement(lesion, "Distance to the decision", distance)
     for name, value in (trust.figures if trust else {}).items():

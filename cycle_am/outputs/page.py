@@ -71,10 +71,10 @@ def inline(explanation: Explanation) -> str:
     return f"<div>{''.join(map(_inline, shown))}{more}</div>"
 
 
-def _inline(one: Explanation) -> str:
-    word, reasons = drawing.verdict(one)
+def _inline(explanation: Explanation) -> str:
+    word, reasons = drawing.verdict(explanation)
     sign, colour = drawing.look(word)
-    data = base64.b64encode(panel.png(one)).decode()
+    data = base64.b64encode(panel.png(explanation)).decode()
     why = html.escape("; ".join(reasons))
     return (
         f'<p><b style="color:{colour}">{sign} {html.escape(word)}</b> {why}</p>'

@@ -83,7 +83,7 @@ def _place(place: Place) -> dict[str, Any]:
 
 def _numeric(value: Any) -> bool:
     values = value if isinstance(value, (tuple, list)) else (value,)
-    return all(one is None or isinstance(one, (int, float)) for one in values)
+    return all(entry is None or isinstance(entry, (int, float)) for entry in values)
 
 
 @cache

@@ -72,10 +72,10 @@ def _fill(folder: Path, explanation: Explanation) -> None:
         write(folder, explanation)
         return
     records = []
-    for i, one in enumerate(explanation):
-        below = folder / folder_name(i, len(explanation), one.place[0].name if one.place else "")
+    for i, lesion in enumerate(explanation):
+        below = folder / folder_name(i, len(explanation), lesion.place[0].name if lesion.place else "")
         below.mkdir()
-        records.append(write(below, one) | {"folder": below.name})
+        records.append(write(below, lesion) | {"folder": below.name})
     _write_json(folder / BATCH, {"kind": record.KIND, "format": record.FORMAT, "cases": records})
     page.write(folder, records)
 

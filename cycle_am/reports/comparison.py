@@ -61,7 +61,7 @@ class Compared:
     @property
     def supported(self) -> dict[str, Measured]:
         """The methods that can handle the classifier."""
-        return {name: one for name, one in self.results.items() if not one.unsupported}
+        return {name: measured for name, measured in self.results.items() if not measured.unsupported}
 
     @property
     def reference(self) -> str:
@@ -71,20 +71,20 @@ class Compared:
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Comparison]:
         """The comparisons by (method, metric)."""
-        return {(one.method, one.metric): one for one in self.comparisons}
+        return {(comparison.method, comparison.metric): comparison for comparison in self.comparisons}
 
     def value(self, method: str, metric: str) -> float:
         """A method's mean; NaN where it was not measured."""
-        found = self.by_name.get((method, metric))
-        return np.nan if found is None else found.mean["value"]
+        comparison = self.by_name.get((method, metric))
+        return np.nan if comparison is None else comparison.mean["value"]
 
 
 def compared(
     subject: Subject, shared: Shared, results: Mapping[str, Measured], columns, **options
 ) -> Compared:
     """The methods' figures tested against the reference's (the first method's where CycleAM is not among them)."""
-    found = compare(columns, subject.cases.patient_id, _reference(columns), **options)
-    return Compared(subject, shared, results, found)
+    comparisons = compare(columns, subject.cases.patient_id, _reference(columns), **options)
+    return Compared(subject, shared, results, comparisons)
 
 
 def _reference(methods: Iterable[str]) -> str:
@@ -92,21 +92,21 @@ def _reference(methods: Iterable[str]) -> str:
     return REFERENCE if REFERENCE in names else names[0]
 
 
-def metrics(one: Compared, planted: bool) -> dict[str, Estimate]:
+def metrics(compared: Compared, planted: bool) -> dict[str, Estimate]:
     """Flat figures `compare/<method>/<metric>`; `randomisation` is that of the whole network. Where the mask is the
     truth of a planted cue, mass and rank also under `planted_mass` and `planted_rank`."""
-    found = {f"compare/{c.method}/{c.metric}": c.mean for c in one.comparisons}
-    for name, measured in one.supported.items():
-        found |= {f"compare/{name}/{key}": plain(value, 1) for key, value in measured.costs.items()}
+    figures = {f"compare/{c.method}/{c.metric}": c.mean for c in compared.comparisons}
+    for name, measured in compared.supported.items():
+        figures |= {f"compare/{name}/{key}": plain(value, 1) for key, value in measured.costs.items()}
         alias = {"randomisation": "randomisation_whole_network"}
         alias |= {"planted_mass": "relevance_mass", "planted_rank": "relevance_rank"} if planted else {}
         for key, source in alias.items():
-            if f"compare/{name}/{source}" in found:
-                found[f"compare/{name}/{key}"] = found[f"compare/{name}/{source}"]
-    return found
+            if f"compare/{name}/{source}" in figures:
+                figures[f"compare/{name}/{key}"] = figures[f"compare/{name}/{source}"]
+    return figures
 
 
-def tests_table(one: Compared) -> pd.DataFrame:
+def tests_table(compared: Compared) -> pd.DataFrame:
     """One row a method and metric: mean, interval, difference from the reference, p, corrected p, rank."""
     return pd.DataFrame(
         {
@@ -118,31 +118,35 @@ def tests_table(one: Compared) -> pd.DataFrame:
             "p_holm": c.p_holm,
             "rank": c.rank,
         }
-        for c in one.comparisons
+        for c in compared.comparisons
     )
 
 
-def cases_table(one: Compared) -> dict[str, np.ndarray]:
+def cases_table(compared: Compared) -> dict[str, np.ndarray]:
     """One row a case and method, all metrics."""
     rows: list[pd.DataFrame] = []
-    cases = one.subject.cases
-    for name, measured in one.supported.items():
+    cases = compared.subject.cases
+    for name, measured in compared.supported.items():
         ids = {"case_id": cases.case_id, "patient_id": cases.patient_id, "label": cases.label}
-        own = {"explainer": np.full(len(cases), name), "p_x": one.shared.p, "target": one.shared.target}
+        own = {
+            "explainer": np.full(len(cases), name),
+            "p_x": compared.shared.p,
+            "target": compared.shared.target,
+        }
         rows.append(pd.DataFrame({**ids, **own, **measured.columns}))
     return {key: column.to_numpy() for key, column in pd.concat(rows).items()}
 
 
-def malignant_maps(one: Compared) -> dict[str, np.ndarray]:
+def malignant_maps(compared: Compared) -> dict[str, np.ndarray]:
     """Maps (N, H, W) with positive for malignant, each method in units of its own scale."""
-    sign = np.where(one.shared.target == 1, 1.0, -1.0)[:, None, None]
-    maps = {name: measured.maps * sign for name, measured in one.supported.items()}
+    sign = np.where(compared.shared.target == 1, 1.0, -1.0)[:, None, None]
+    maps = {name: measured.maps * sign for name, measured in compared.supported.items()}
     return {name: maps[name] / scale for name, scale in draw.scales(maps).items()}
 
 
 # ------------------------------------------------------------------------------------------------------ page
 def report(
-    one: Compared,
+    compared: Compared,
     figures_dir: Path,
     examples: int,
     training_seconds: float,
@@ -150,22 +154,22 @@ def report(
     truth: str,
 ) -> Report:
     """The page. training_seconds: of CycleAM's generators, NaN unknown. truth: what the mask is, in words."""
-    maps = malignant_maps(one)
+    maps = malignant_maps(compared)
     sections = [
-        _summary(one, figures_dir),
-        _examples(one, maps, figures_dir, examples),
-        _tables(one, truth),
-        _faithfulness(one, figures_dir),
-        _sanity(one, figures_dir),
-        _cost(one, training_seconds),
-        _extremes(one, maps, figures_dir),
+        _summary(compared, figures_dir),
+        _examples(compared, maps, figures_dir, examples),
+        _tables(compared, truth),
+        _faithfulness(compared, figures_dir),
+        _sanity(compared, figures_dir),
+        _cost(compared, training_seconds),
+        _extremes(compared, maps, figures_dir),
     ]
     title = "Explanations of one classifier, compared"
-    return Report(title, LEAD, _headlines(one), [part for part in sections if part], notes)
+    return Report(title, LEAD, _headlines(compared), [part for part in sections if part], notes)
 
 
-def _headlines(one: Compared) -> list[Headline]:
-    found = []
+def _headlines(compared: Compared) -> list[Headline]:
+    headlines = []
     for metric, name in (
         ("pointing_dilated_shifted", "Peak on the nodule, moved"),
         ("deletion", "Deletion"),
@@ -174,27 +178,27 @@ def _headlines(one: Compared) -> list[Headline]:
     ):
         ranked = [
             c
-            for c in one.comparisons
+            for c in compared.comparisons
             if c.metric == metric and np.isfinite(c.rank) and not c.method.startswith(CONTROL)
         ]
         if ranked:
             best = min(ranked, key=lambda c: c.rank)
-            ours = one.value(REFERENCE, metric)
-            found.append(
+            ours = compared.value(REFERENCE, metric)
+            headlines.append(
                 Headline(
                     f"{name}: best", best.method, f"{number(best.mean['value'])} · CycleAM {number(ours)}"
                 )
             )
-    return found
+    return headlines
 
 
-def _shown(one: Compared) -> list[str]:
-    return [m for m in NAMES if any(np.isfinite(one.value(name, m)) for name in one.supported)]
+def _shown(compared: Compared) -> list[str]:
+    return [m for m in NAMES if any(np.isfinite(compared.value(name, m)) for name in compared.supported)]
 
 
-def _summary(one: Compared, figures_dir: Path) -> Section:
-    columns, rows = _shown(one), list(one.supported)
-    values = {name: {m: one.value(name, m) for m in columns} for name in rows}
+def _summary(compared: Compared, figures_dir: Path) -> Section:
+    columns, rows = _shown(compared), list(compared.supported)
+    values = {name: {m: compared.value(name, m) for m in columns} for name in rows}
     ranks = method_ranks(values)
     texts = [[number(values[name][m], 2) for m in columns] for name in rows]
     path = draw.heat(
@@ -208,16 +212,18 @@ def _summary(one: Compared, figures_dir: Path) -> Section:
         "Values; the darker, the better the rank in the column. ↑ more is better, ↓ less is better. "
         + MEANING
     )
-    return Section("At a glance", verdicts(one), (), (Picture(path, caption),))
+    return Section("At a glance", verdicts(compared), (), (Picture(path, caption),))
 
 
-def verdicts(one: Compared) -> list[str]:
+def verdicts(compared: Compared) -> list[str]:
     """What speaks against the classifier, and what the controls say, in sentences."""
-    located = {name: beats_controls(one, name) for name in one.supported if not name.startswith(CONTROL)}
-    controls = [name.removeprefix(CONTROL) for name in one.supported if name.startswith(CONTROL)]
+    located = {
+        name: beats_controls(compared, name) for name in compared.supported if not name.startswith(CONTROL)
+    }
+    controls = [name.removeprefix(CONTROL) for name in compared.supported if name.startswith(CONTROL)]
     nothing = [name for name, beats in located.items() if beats is False]
-    deaf = [name for name in located if one.value(name, "randomisation_whole_network") >= REACTS_BELOW]
-    lines = doubts(one.shared.p, one.subject.cases.label, "The explained classifier")
+    deaf = [name for name in located if compared.value(name, "randomisation_whole_network") >= REACTS_BELOW]
+    lines = doubts(compared.shared.p, compared.subject.cases.label, "The explained classifier")
     if any(beats is not None for beats in located.values()):
         every = "Every method that was tested" if None in located.values() else "Every method"
         lines.append(
@@ -225,24 +231,24 @@ def verdicts(one: Compared) -> list[str]:
             if not nothing
             else f"Located nothing, since a control does as well on moved images: {', '.join(nothing)}."
         )
-    if any(np.isfinite(one.value(name, "randomisation_whole_network")) for name in located):
+    if any(np.isfinite(compared.value(name, "randomisation_whole_network")) for name in located):
         lines.append(
             f"Do not react to a random classifier (rank correlation of |R| at least {REACTS_BELOW}): {', '.join(deaf)}."
             if deaf
             else "Every method that was tested reacts to a random classifier."
         )
-    lines += [m.unsupported for m in one.results.values() if m.unsupported]
+    lines += [m.unsupported for m in compared.results.values() if m.unsupported]
     return lines
 
 
-def beats_controls(one: Compared, name: str) -> bool | None:
+def beats_controls(compared: Compared, name: str) -> bool | None:
     """Whether a method's mass and rank accuracy on moved images exceed those of every control; None where unknown.
 
     Not the peak: on a nodule that is larger than the shift the centre's peak still hits.
     """
-    controls = [method for method in one.supported if method.startswith(CONTROL)]
+    controls = [method for method in compared.supported if method.startswith(CONTROL)]
     pairs = [
-        (one.value(name, metric), one.value(control, metric))
+        (compared.value(name, metric), compared.value(control, metric))
         for metric in ("relevance_mass_dilated_shifted", "relevance_rank_dilated_shifted")
         for control in controls
     ]
@@ -250,19 +256,19 @@ def beats_controls(one: Compared, name: str) -> bool | None:
     return all(own > other for own, other in pairs) if pairs else None
 
 
-def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
-    cases = one.subject.cases
-    chosen = balanced_sample(cases.label, one.shared.p, each)
+def _examples(compared: Compared, maps, figures_dir: Path, each: int) -> Section:
+    cases = compared.subject.cases
+    chosen = balanced_sample(cases.label, compared.shared.p, each)
     which = "Test cases that the classifier calls right, drawn at random (the paper's figure 6)."
     if not len(chosen):
         chosen = np.arange(min(2 * each, len(cases)))
         which = "The first test cases; there is none with a label that the classifier calls right."
-    masks = one.shared.centred.where.mask[chosen]
+    masks = compared.shared.centred.where.mask[chosen]
     words = {0: "benign", 1: "malignant", -1: "unknown"}
-    captions = [f"{words[int(cases.label[i])]}, p {number(one.shared.p[i], 2)}" for i in chosen]
+    captions = [f"{words[int(cases.label[i])]}, p {number(compared.shared.p[i], 2)}" for i in chosen]
     path = draw.methods_by_cases(
         figures_dir / "methods.png",
-        one.shared.images[chosen, 0].numpy(),
+        compared.shared.images[chosen, 0].numpy(),
         {name: part[chosen] for name, part in maps.items()},
         captions,
         masks,
@@ -274,28 +280,30 @@ def _examples(one: Compared, maps, figures_dir: Path, each: int) -> Section:
     return Section("What each method shows", (), (), (Picture(path, caption),))
 
 
-def _tables(one: Compared, truth: str) -> Section:
+def _tables(compared: Compared, truth: str) -> Section:
     def cell(method: str, metric: str) -> str:
-        found = one.by_name.get((method, metric))
-        if found is None:
+        comparison = compared.by_name.get((method, metric))
+        if comparison is None:
             return MISSING
-        mark = "*" if found.p_holm < SIGNIFICANT else ""
-        return with_interval(found.mean) + mark
+        mark = "*" if comparison.p_holm < SIGNIFICANT else ""
+        return with_interval(comparison.mean) + mark
 
     groups = {
-        "Where it points": [m for m in _shown(one) if "dilated" in m],
+        "Where it points": [m for m in _shown(compared) if "dilated" in m],
         "Does the classifier decide by it": [
-            m for m in _shown(one) if m in ("deletion", "insertion", "flip", "sensitivity_n", "infidelity")
+            m
+            for m in _shown(compared)
+            if m in ("deletion", "insertion", "flip", "sensitivity_n", "infidelity")
         ],
     }
     note = (
-        f"Means over {_counts(one)} cases with 95 % intervals over patients. *: differs from {one.reference} "
+        f"Means over {_counts(compared)} cases with 95 % intervals over patients. *: differs from {compared.reference} "
         f"(patient-level sign-flip test, Holm over all methods and metrics, p < {SIGNIFICANT}). Truth: {truth}."
     )
     tables = [
         Table(
             (title, *(NAMES[m] for m in wanted)),
-            [(name, *(cell(name, m) for m in wanted)) for name in one.supported],
+            [(name, *(cell(name, m) for m in wanted)) for name in compared.supported],
             note,
         )
         for title, wanted in groups.items()
@@ -304,14 +312,14 @@ def _tables(one: Compared, truth: str) -> Section:
     return Section("Tables", (), tables)
 
 
-def _counts(one: Compared) -> str:
+def _counts(compared: Compared) -> str:
     """How many cases the means are over: `60`, or `41 to 60` where some figures are unknown for some cases."""
-    known = sorted({c.mean["n"] for c in one.comparisons if c.metric in NAMES and c.mean["n"]})
+    known = sorted({c.mean["n"] for c in compared.comparisons if c.metric in NAMES and c.mean["n"]})
     return " to ".join(str(n) for n in dict.fromkeys([known[0], known[-1]])) if known else "0"
 
 
-def _faithfulness(one: Compared, figures_dir: Path) -> Section:
-    path = draw.curves(figures_dir / "curves.png", {name: m.curves for name, m in one.supported.items()})
+def _faithfulness(compared: Compared, figures_dir: Path) -> Section:
+    path = draw.curves(figures_dir / "curves.png", {name: m.curves for name, m in compared.supported.items()})
     caption = (
         "Mean probability of the decided class while the most relevant pixels are replaced (left) or alone are real "
         "(right); mean over the infills. Dashed: controls."
@@ -319,7 +327,7 @@ def _faithfulness(one: Compared, figures_dir: Path) -> Section:
     return Section("Faithfulness", (), (), (Picture(path, caption),))
 
 
-def _sanity(one: Compared, figures_dir: Path) -> Section:
+def _sanity(compared: Compared, figures_dir: Path) -> Section:
     keys = [
         m
         for m in (
@@ -331,16 +339,16 @@ def _sanity(one: Compared, figures_dir: Path) -> Section:
             "agreement",
             "completeness",
         )
-        if any(m in measured.columns for measured in one.supported.values())
+        if any(m in measured.columns for measured in compared.supported.values())
     ]
 
     def cell(method: str, key: str) -> str:
-        found = one.by_name.get((method, key))
-        return MISSING if found is None else with_interval(found.mean)
+        comparison = compared.by_name.get((method, key))
+        return MISSING if comparison is None else with_interval(comparison.mean)
 
     rows = [
         (name, *(cell(name, key) for key in keys), {True: "yes", False: "no"}.get(_reacts(measured), MISSING))
-        for name, measured in one.supported.items()
+        for name, measured in compared.supported.items()
     ]
     titles = {key: measures.named(f"compare/*/{key}").label for key in (*NAMES, "max_change", "completeness")}
     table = Table(
@@ -352,15 +360,15 @@ def _sanity(one: Compared, figures_dir: Path) -> Section:
         "CycleAM is judged by generators trained for the random classifier.",
     )
     pictures = []
-    found = {
+    cascades = {
         name: np.array(
             [np.nanmean(m.columns[key]) for key in sorted(m.columns) if key.startswith("cascade_")]
         )
-        for name, m in one.supported.items()
+        for name, m in compared.supported.items()
     }
-    found = {name: values for name, values in found.items() if len(values)}
-    if found:
-        path = draw.cascade(figures_dir / "cascade.png", found, REACTS_BELOW)
+    cascades = {name: values for name, values in cascades.items() if len(values)}
+    if cascades:
+        path = draw.cascade(figures_dir / "cascade.png", cascades, REACTS_BELOW)
         pictures.append(
             Picture(path, "How alike the map stays while the classifier's layers become random, one by one.")
         )
@@ -374,9 +382,9 @@ def _reacts(measured: Measured) -> bool | None:
     )
 
 
-def _cost(one: Compared, training_seconds: float) -> Section:
-    ours = one.supported.get(REFERENCE)
-    if not any(m.costs for m in one.supported.values()):
+def _cost(compared: Compared, training_seconds: float) -> Section:
+    ours = compared.supported.get(REFERENCE)
+    if not any(m.costs for m in compared.supported.values()):
         return Section("Cost", ("Not measured.",))
 
     def row(name: str, measured: Measured) -> tuple[str, ...]:
@@ -394,7 +402,7 @@ def _cost(one: Compared, training_seconds: float) -> Section:
 
     table = Table(
         ("Cost", "ms a case, one at a time", "64 at once", "MiB, one", "MiB, 64", "CycleAM pays off from"),
-        [row(name, measured) for name, measured in one.supported.items()],
+        [row(name, measured) for name, measured in compared.supported.items()],
         f"Training CycleAM took {number(training_seconds, 0)} s; it pays off from the given number of cases on, "
         "explained one at a time."
         if np.isfinite(training_seconds)
@@ -403,28 +411,28 @@ def _cost(one: Compared, training_seconds: float) -> Section:
     return Section("Cost", (), (table,))
 
 
-def _extremes(one: Compared, maps, figures_dir: Path) -> Section | None:
-    each = min(3, len(one.shared.images) // 2)  # no case is among the best and the worst
+def _extremes(compared: Compared, maps, figures_dir: Path) -> Section | None:
+    each = min(3, len(compared.shared.images) // 2)  # no case is among the best and the worst
     if not each:
         return None
-    scores = {name: m.columns["insertion"] - m.columns["deletion"] for name, m in one.supported.items()}
+    scores = {name: m.columns["insertion"] - m.columns["deletion"] for name, m in compared.supported.items()}
     order = {name: np.argsort(values, kind="stable") for name, values in scores.items()}
-    images = one.shared.images[:, 0].numpy()
+    images = compared.shared.images[:, 0].numpy()
     path = draw.extremes(figures_dir / "extremes.png", images, maps, order, scores, each)
     caption = f"Each method's worst and best cases by insertion minus deletion (the number). {SCALES}"
     return Section("Worst and best cases of each method", (), (), (Picture(path, caption),))
 
 
-def logged_rows(one: Compared, count: int = 12) -> list[dict[str, Any]]:
+def logged_rows(compared: Compared, count: int = 12) -> list[dict[str, Any]]:
     """Rows of a table with pictures: a case, its image and every method's map, as uint8 colours."""
     from cycle_am.reports.draw import overlay
 
-    maps = malignant_maps(one)
-    images = one.shared.images[:, 0].numpy()
+    maps = malignant_maps(compared)
+    images = compared.shared.images[:, 0].numpy()
     return [
         {
-            "label": int(one.subject.cases.label[i]),
-            "p": float(one.shared.p[i]),
+            "label": int(compared.subject.cases.label[i]),
+            "p": float(compared.shared.p[i]),
             "x": _uint8(np.repeat(images[i][..., None], 3, 2)),
             **{name: _uint8(overlay(images[i], part[i], 1.0)) for name, part in maps.items()},
         }

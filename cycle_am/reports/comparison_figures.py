@@ -26,8 +26,8 @@ PERCENTILE = 99.5  # of |R| over all cases of a method: what is drawn in full co
 
 def scales(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
     """One scale a method for all of its cases: the maps' units differ, from logits to grey values."""
-    found = {name: float(np.nanpercentile(np.abs(part), PERCENTILE)) for name, part in maps.items()}
-    return {name: scale if scale > 0 else 1.0 for name, scale in found.items()}
+    widths = {name: float(np.nanpercentile(np.abs(part), PERCENTILE)) for name, part in maps.items()}
+    return {name: scale if scale > 0 else 1.0 for name, scale in widths.items()}
 
 
 def methods_by_cases(
@@ -63,10 +63,10 @@ def methods_by_cases(
     return _save(canvas, path)
 
 
-def curves(path: Path, found: Mapping[str, np.ndarray]) -> Path:
+def curves(path: Path, by_method: Mapping[str, np.ndarray]) -> Path:
     """Mean deletion (left) and insertion curve (right) of each method: method -> (2, N, S). Controls are dashed."""
     canvas, axes = _canvas(WIDTH, 4.2, ncols=2, sharey=True)
-    for (name, both), colour in zip(found.items(), _colours(len(found)), strict=True):
+    for (name, both), colour in zip(by_method.items(), _colours(len(by_method)), strict=True):
         for axis, curve in zip(axes, both, strict=True):
             axis.plot(
                 np.array(FRACTIONS) * 100,
@@ -138,10 +138,10 @@ def extremes(
     return _save(canvas, path)
 
 
-def cascade(path: Path, found: Mapping[str, np.ndarray], threshold: float) -> Path:
+def cascade(path: Path, by_method: Mapping[str, np.ndarray], threshold: float) -> Path:
     """Similarity of the map to the intact classifier's (mean over cases) over the number of random layers."""
     canvas, axis = _canvas(WIDTH, 3.6)
-    for (name, values), colour in zip(found.items(), _colours(len(found)), strict=True):
+    for (name, values), colour in zip(by_method.items(), _colours(len(by_method)), strict=True):
         axis.plot(
             range(len(values) + 1),
             [1, *values],

@@ -112,7 +112,11 @@ def _examples_section(cases, result, masks, figures_dir: Path, each: int, seed: 
     if len(chosen) == 0:
         return None
     path = draw.explanations(
-        figures_dir / "explanations.png", result.made, rows_of(cases, result, chosen), result.explained, masks
+        figures_dir / "explanations.png",
+        result.images,
+        rows_of(cases, result, chosen),
+        result.explained,
+        masks,
     )
     outlined = " Yellow: the readers' outline." if masks is not None else ""
     caption = (
@@ -130,11 +134,15 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section | None
     if not count:
         return None
     worst = draw.explanations(
-        figures_dir / "worst.png", result.made, rows_of(cases, result, order[:count]), result.explained, masks
+        figures_dir / "worst.png",
+        result.images,
+        rows_of(cases, result, order[:count]),
+        result.explained,
+        masks,
     )
     best = draw.explanations(
         figures_dir / "best.png",
-        result.made,
+        result.images,
         rows_of(cases, result, order[::-1][:count]),
         result.explained,
         masks,
@@ -324,7 +332,7 @@ def _controls_picture(metrics: Mapping[str, Estimate], figures_dir: Path) -> Pic
 def _maps_picture(result, masks, figures_dir: Path) -> Picture:
     outline = None if masks is None or not masks.any() else masks[masks.any((1, 2))].mean(0)
     path = draw.mean_maps(
-        figures_dir / "mean_maps.png", result.made.relevance, outline, result.localisation.correlation
+        figures_dir / "mean_maps.png", result.images.relevance, outline, result.localisation.correlation
     )
     caption = (
         f"Left: mean of R over all cases, {SCALE_WORDS}; a generator that paints one pattern shows it here. "
@@ -353,10 +361,10 @@ QUESTIONS = {
 def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path) -> Section | None:
     if "realism/auc_planted" not in metrics:
         return None
-    found = {name: metrics[f"realism/{key}"] for key, name in QUESTIONS.items()}
+    answers = {name: metrics[f"realism/{key}"] for key, name in QUESTIONS.items()}
     table = Table(
         ("A fresh discriminator tells apart", "AUC", "Images"),
-        [(name, with_interval(figure), str(figure["n"])) for name, figure in found.items()],
+        [(name, with_interval(figure), str(figure["n"])) for name, figure in answers.items()],
         "0.5: not to be told apart; 1: always. The discriminators learn on training patients and are "
         "read on test patients.",
     )
@@ -369,7 +377,7 @@ def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path) -> Sect
     )
     path = draw.intervals(
         figures_dir / "realism.png",
-        {name: {"AUC": figure} for name, figure in found.items()},
+        {name: {"AUC": figure} for name, figure in answers.items()},
         "AUC",
         marks=(0.5, 0.95),
     )

@@ -132,15 +132,15 @@ def packed(curves: dict[str, np.ndarray]) -> dict[str, Any]:
     `x`: pairs of lists (steps, epochs); `y`: metric -> [index into x, values].
     """
     axes: dict[str, int] = {}
-    found: dict[str, list] = {"x": [], "y": {}}
+    plots: dict[str, list] = {"x": [], "y": {}}
     for name, curve in curves.items():
         thin = curve[np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))]
         axis = [thin[:, 0].astype(int).tolist(), thin[:, 1].round(3).tolist()]
         index = axes.setdefault(json.dumps(axis), len(axes))
-        if index == len(found["x"]):
-            found["x"].append(axis)
-        found["y"][name] = [index, [_short(value) for value in thin[:, 2]]]
-    return found
+        if index == len(plots["x"]):
+            plots["x"].append(axis)
+        plots["y"][name] = [index, [_short(value) for value in thin[:, 2]]]
+    return plots
 
 
 def address(file: Path, beside: Path) -> str:

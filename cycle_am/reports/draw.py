@@ -84,14 +84,14 @@ COLUMNS = ("x", "G⁻(x)", "G⁺(x)", "Δ⁻", "Δ⁺", "R", "x with R")
 
 
 def explanations(
-    path: Path, made: Outputs, rows: Sequence[Row], explained: Transfer, masks: np.ndarray | None
+    path: Path, outputs: Outputs, rows: Sequence[Row], explained: Transfer, masks: np.ndarray | None
 ) -> Path:
     """The paper's figure 6, row by row: x, G-(x), G+(x), both changes (eq. 5), R (eq. 6) and R over x; mask
     outlined on x."""
     height = 0.35 + 1.34 * len(rows)
     canvas, axes = _canvas(WIDTH, height, nrows=len(rows), ncols=len(COLUMNS), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
-        drawn = _draw_row(line, made, row, explained, None if masks is None else masks[row.index])
+        drawn = _draw_row(line, outputs, row, explained, None if masks is None else masks[row.index])
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)
     relevance_bar(
@@ -105,8 +105,8 @@ def caption(axis, text: str, size: float, place: tuple[float, float]) -> None:
     axis.text(*place, text, transform=axis.transAxes, fontsize=size, color="white", path_effects=OUTLINED)
 
 
-def _draw_row(line, made: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
-    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (made.x, *made.changed))
+def _draw_row(line, outputs: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
+    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (outputs.x, *outputs.changed))
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1)

@@ -92,14 +92,14 @@ def aggregated(
     score = "p_explained_x" if tested and "p_explained_x" in tested.columns else "p_x"
     pooled = pooled_figures(tested, score, **options) if tested else {}
     of_maps, alike = map_figures(splits, **options) if splits else ({}, np.zeros(0))
-    over_runs = {key: one.figure for key, one in figures.items()}
+    over_runs = {key: figure.figure for key, figure in figures.items()}
     metrics = prefixed("runs", over_runs) | prefixed("patients", pooled) | of_maps
     return Aggregated(runs, folds, figures, tested, splits, alike, metrics)
 
 
-def table(one: Aggregated) -> pd.DataFrame:
+def table(aggregated: Aggregated) -> pd.DataFrame:
     """aggregate.csv: a row a figure with mean, interval over runs, SDs, and a column a run."""
-    names = [run_name(run, one.folds) for run in one.runs]
+    names = [run_name(run, aggregated.folds) for run in aggregated.runs]
     rows = [
         {
             "figure": key,
@@ -108,7 +108,7 @@ def table(one: Aggregated) -> pd.DataFrame:
             "sd_seeds": row.sd_seeds,
             **dict(zip(names, row.values, strict=True)),
         }
-        for key, row in one.figures.items()
+        for key, row in aggregated.figures.items()
     ]
     return pd.DataFrame(rows).rename(columns={"value": "mean"})
 
@@ -118,24 +118,26 @@ def run_name(run: RunFigures, folds: int | None) -> str:
     return f"seed {run.seed}, fold {run.fold}" if folds else f"seed {run.seed}"
 
 
-def report(one: Aggregated, title: str, figures_dir: Path, examples: int, notes: Mapping[str, str]) -> Report:
+def report(
+    aggregated: Aggregated, title: str, figures_dir: Path, examples: int, notes: Mapping[str, str]
+) -> Report:
     """Draw all pictures into `figures_dir` and put the page together."""
     sections = [
-        _runs_section(one, figures_dir),
-        _design_section(one),
-        _patients_section(one),
-        _stability_section(one, figures_dir),
-        _ensemble_section(one, figures_dir, examples),
+        _runs_section(aggregated, figures_dir),
+        _design_section(aggregated),
+        _patients_section(aggregated),
+        _stability_section(aggregated, figures_dir),
+        _ensemble_section(aggregated, figures_dir, examples),
     ]
-    return Report(title, LEAD, _headlines(one), [section for section in sections if section], notes)
+    return Report(title, LEAD, _headlines(aggregated), [section for section in sections if section], notes)
 
 
-def shown(one: Aggregated) -> dict[str, Spread]:
+def shown(aggregated: Aggregated) -> dict[str, Spread]:
     """The figures of the table and the picture, by their names there."""
-    return {name: one.figures[key] for key, name in SHOWN.items() if key in one.figures}
+    return {name: aggregated.figures[key] for key, name in SHOWN.items() if key in aggregated.figures}
 
 
-def _headlines(one: Aggregated) -> list[Headline]:
+def _headlines(aggregated: Aggregated) -> list[Headline]:
     wanted = [
         ("runs/classifier/auc", "AUC, mean of runs"),
         ("runs/transfer/independent/neg", "p(malignant) of G⁻(x), judge"),
@@ -144,14 +146,14 @@ def _headlines(one: Aggregated) -> list[Headline]:
         ("ensemble/peak_dilated", "Peak of the mean R on the nodule"),
         ("ensemble/gain_peak_dilated", "its gain over one seed"),
     ]
-    if not one.splits:
+    if not aggregated.splits:
         wanted = [(f"runs/{key}", name) for key, name in SHOWN.items()][:6]
-    found = [(one.metrics[key], name, key) for key, name in wanted if key in one.metrics]
+    shown = [(aggregated.metrics[key], name, key) for key, name in wanted if key in aggregated.metrics]
     return [
         Headline(
             name, number(figure["value"]), _against(figure, "runs" if key.startswith("runs/") else "patients")
         )
-        for figure, name, key in found
+        for figure, name, key in shown
     ]
 
 
@@ -162,9 +164,9 @@ def _against(figure: Estimate, over: str) -> str:
 
 
 # ---------------------------------------------------------------------------------- over runs
-def _runs_section(one: Aggregated, figures_dir: Path) -> Section:
-    rows = shown(one)
-    path = draw.runs_as_dots(figures_dir / "runs.png", rows, one.runs)
+def _runs_section(aggregated: Aggregated, figures_dir: Path) -> Section:
+    rows = shown(aggregated)
+    path = draw.runs_as_dots(figures_dir / "runs.png", rows, aggregated.runs)
     cells = [
         (name, with_interval(row.figure), number(row.sd), number(row.sd_seeds), _range(row.values))
         for name, row in rows.items()
@@ -177,18 +179,18 @@ def _runs_section(one: Aggregated, figures_dir: Path) -> Section:
     caption = "Every run a dot, the mean a bar, its 95 % interval over runs grey."
     return Section(
         "How far runs scatter",
-        (_meaning(one), *_doubts(one)),
+        (_meaning(aggregated), *_doubts(aggregated)),
         (Table(columns, cells, note),),
         (Picture(path, caption),),
     )
 
 
-def _doubts(one: Aggregated) -> list[str]:
+def _doubts(aggregated: Aggregated) -> list[str]:
     """What speaks against the runs' classifiers, each sentence once, behind the runs that it is said of."""
     said: dict[str, list[str]] = {}
-    for run in one.runs:
+    for run in aggregated.runs:
         for text in run.doubts:
-            said.setdefault(text, []).append(run_name(run, one.folds))
+            said.setdefault(text, []).append(run_name(run, aggregated.folds))
     return [f"{'; '.join(names)}: {text}" for text, names in said.items()]
 
 
@@ -197,14 +199,15 @@ def _range(values: np.ndarray) -> str:
     return f"{number(known.min())} to {number(known.max())}" if len(known) else number(float("nan"))
 
 
-def _meaning(one: Aggregated) -> str:
-    seeds, folds = ({getattr(run, name) for run in one.runs} for name in ("seed", "fold"))
+def _meaning(aggregated: Aggregated) -> str:
+    seeds, folds = ({getattr(run, name) for run in aggregated.runs} for name in ("seed", "fold"))
     if len(folds) > 1:
         return (
-            f"{len(one.runs)} runs, {len(seeds)} seeds on {len(folds)} of {one.folds} folds. The seeds of a fold are "
-            "averaged, then the folds compared. Their training sets overlap, which makes the plain interval too short: "
-            "this one has the corrected variance (1/J + 1/(k−1)) s² of Nadeau and Bengio (2003) for J folds of k, "
-            "in the form of Bouckaert and Frank (2004). An unbiased one does not exist (Bengio and Grandvalet 2004)."
+            f"{len(aggregated.runs)} runs, {len(seeds)} seeds on {len(folds)} of {aggregated.folds} folds. "
+            "The seeds of a fold are averaged, then the folds compared. Their training sets overlap, which "
+            "makes the plain interval too short: this one has the corrected variance (1/J + 1/(k−1)) s² of Nadeau and "
+            "Bengio (2003) for J folds of k, in the form of Bouckaert and Frank (2004). An unbiased one does not exist "
+            "(Bengio and Grandvalet 2004)."
         )
     if len(seeds) > 1:
         return (
@@ -214,19 +217,19 @@ def _meaning(one: Aggregated) -> str:
     return "One run: nothing scatters, and there is no interval over runs."
 
 
-def _design_section(one: Aggregated) -> Section:
-    keys = [key for key in IN_RUN_TABLE if key in one.figures]
+def _design_section(aggregated: Aggregated) -> Section:
+    keys = [key for key in IN_RUN_TABLE if key in aggregated.figures]
     rows = [
         (
-            run_name(run, one.folds),
+            run_name(run, aggregated.folds),
             run.classifier,
-            *(number(one.figures[key].values[i]) for key in keys),
+            *(number(aggregated.figures[key].values[i]) for key in keys),
             run.path,
         )
-        for i, run in enumerate(one.runs)
+        for i, run in enumerate(aggregated.runs)
     ]
     columns = ("Run", "Classifier", *(SHOWN[key] for key in keys), "Folder")
-    return Section("Which run is which", _classifiers(one.runs), (Table(columns, rows),))
+    return Section("Which run is which", _classifiers(aggregated.runs), (Table(columns, rows),))
 
 
 def _classifiers(runs: Sequence[RunFigures]) -> tuple[str, ...]:
@@ -248,22 +251,24 @@ def _classifiers(runs: Sequence[RunFigures]) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------------------------- over patients
-def _patients_section(one: Aggregated) -> Section:
+def _patients_section(aggregated: Aggregated) -> Section:
     title = "Over patients"
-    if one.tested is None:
+    if aggregated.tested is None:
         return Section(title, ("No seed was trained on every split, so the cases cannot be put together.",))
-    figures = {k.removeprefix("patients/"): v for k, v in one.metrics.items() if k.startswith("patients/")}
-    folds = np.unique(one.tested.fold)
+    figures = {
+        k.removeprefix("patients/"): v for k, v in aggregated.metrics.items() if k.startswith("patients/")
+    }
+    folds = np.unique(aggregated.tested.fold)
     if len(folds) == 1:
         figures.pop("auc_within_folds", None)
         how = "The test patients of the split"
     else:
-        whole = "all" if len(folds) == one.folds else f"{len(folds)} of {one.folds}"
+        whole = "all" if len(folds) == aggregated.folds else f"{len(folds)} of {aggregated.folds}"
         how = f"Out of fold: the test patients of {whole} folds, each tested once by runs that never saw them"
     text = (
-        f"{how}; {len(one.tested.label)} cases of {len(np.unique(one.tested.patient))} patients, "
-        f"{len(one.tested.seeds)} seeds averaged. The interval is a bootstrap over patients with the trainings as they "
-        "are: how other patients would be judged.",
+        f"{how}; {len(aggregated.tested.label)} cases of {len(np.unique(aggregated.tested.patient))} patients, "
+        f"{len(aggregated.tested.seeds)} seeds averaged. The interval is a bootstrap over patients with the trainings "
+        "as they are: how other patients would be judged.",
     )
     rows = [
         (COLUMNS.get(name, name), with_interval(figure), str(figure["n"])) for name, figure in figures.items()
@@ -280,15 +285,15 @@ def _patients_section(one: Aggregated) -> Section:
 
 
 # ---------------------------------------------------------------------------------- maps over seeds
-def _stability_section(one: Aggregated, figures_dir: Path) -> Section | None:
-    if not one.splits:
+def _stability_section(aggregated: Aggregated, figures_dir: Path) -> Section | None:
+    if not aggregated.splits:
         return None
     figure = {
-        name: one.metrics[f"stability/{name}"]
+        name: aggregated.metrics[f"stability/{name}"]
         for name in ("spearman", "spearman_other", "pearson", "pearson_other")
     }
     path = draw.map_correlations(
-        figures_dir / "stability.png", one.alike, figure["spearman"], figure["spearman_other"]
+        figures_dir / "stability.png", aggregated.alike, figure["spearman"], figure["spearman_other"]
     )
     rows = [
         ("|R|, rank correlation", *(with_interval(figure[name]) for name in ("spearman", "spearman_other"))),
@@ -308,10 +313,10 @@ def _stability_section(one: Aggregated, figures_dir: Path) -> Section | None:
     )
 
 
-def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section | None:
-    if not one.splits:
+def _ensemble_section(aggregated: Aggregated, figures_dir: Path, each: int) -> Section | None:
+    if not aggregated.splits:
         return None
-    metrics = one.metrics
+    metrics = aggregated.metrics
     rows = [
         (name, *(with_interval(metrics[f"ensemble/{part}{key}"]) for part in ("", "single_", "gain_")))
         for key, name in NAMES.items()
@@ -321,13 +326,13 @@ def _ensemble_section(one: Aggregated, figures_dir: Path, each: int) -> Section 
     doubts = {name: metrics[f"ensemble/auc_wrong_by_{key}"] for key, name in SIGNS.items()}
     if any(figure["n"] for figure in doubts.values()):
         tables.append(_doubt_table(doubts))
-    split = one.splits[0]
+    split = aggregated.splits[0]
     chosen = _sample(split.label, each)
     captions = [_caption(split, case) for case in chosen]
     path = draw.ensembles(figures_dir / "ensembles.png", split, chosen, captions)
     caption = (
-        f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if one.folds else ''}. From left: the "
-        "image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
+        f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if aggregated.folds else ''}. From left: "
+        "the image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
         f"standard deviation over seeds. R is {SCALE_WORDS}; SD from 0 to {RELEVANCE_SCALE / 2}."
     )
     text = (

@@ -85,7 +85,7 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
 
     R is drawn on its one scale, SD up to half of that.
     """
-    made = ensemble(split.maps[:, chosen])
+    average = ensemble(split.maps[:, chosen])
     seeds = list(split.seeds)[:SHOWN_SEEDS]
     titles = ["x", *(f"R, seed {seed}" for seed in seeds), "mean R", "SD over seeds"]
     canvas, axes = _canvas(
@@ -94,9 +94,11 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
     for k, (line, case) in enumerate(zip(axes, chosen, strict=True)):
         line[0].imshow(split.image[case], cmap="gray", vmin=0, vmax=1)
         caption(line[0], captions[k], 8, (0.04, 0.05))
-        for axis, one in zip(line[1:-1], [*split.maps[: len(seeds), case], made.mean[k]], strict=True):
-            drawn = axis.imshow(one, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
-        doubt = line[-1].imshow(made.sd[k], cmap="magma", vmin=0, vmax=RELEVANCE_SCALE / 2)
+        for axis, relevance in zip(
+            line[1:-1], [*split.maps[: len(seeds), case], average.mean[k]], strict=True
+        ):
+            drawn = axis.imshow(relevance, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
+        doubt = line[-1].imshow(average.sd[k], cmap="magma", vmin=0, vmax=RELEVANCE_SCALE / 2)
         for axis, colour in ((line[0], "#c99700"), (line[-2], "#c99700"), (line[-1], "white")):
             if split.where.known[case]:
                 axis.contour(split.where.mask[case], levels=[0.5], colors=colour, linewidths=0.8)

@@ -44,15 +44,15 @@ def again(sweep_dir: Path) -> str:
 
 def folders(sweep_dir: Path) -> list[Path]:
     """Where a sweep's jobs lie: its folder, and for a sweep over experiments or data those of the same name beside."""
-    found = {sweep_dir} if sweep_dir.is_dir() else set()
+    sweeps = {sweep_dir} if sweep_dir.is_dir() else set()
     if sweep_dir.parent.name == MULTIRUN and len(sweep_dir.parents) > 3:
-        found |= set(sweep_dir.parents[3].glob(f"*/*/{MULTIRUN}/{sweep_dir.name}"))
-    return sorted(one for one in found if any(path.is_dir() for path in one.iterdir()))
+        sweeps |= set(sweep_dir.parents[3].glob(f"*/*/{MULTIRUN}/{sweep_dir.name}"))
+    return sorted(folder for folder in sweeps if any(path.is_dir() for path in folder.iterdir()))
 
 
 def stamps(folder: Path) -> dict[Path, int]:
     """Every failed job of a sweep -> when its failure was recorded."""
-    files = [file for one in folders(folder) for file in one.glob(f"*/{FAILED}")]
+    files = [file for job in folders(folder) for file in job.glob(f"*/{FAILED}")]
     return {file.parent: file.stat().st_mtime_ns for file in files}
 
 

@@ -144,8 +144,8 @@ def read_run(folder: Path, root: Path) -> Entry:
 
 def _read_settings(run: Entry) -> None:
     """The configuration, without what only says where the run lies."""
-    made = run.read(run.folder / ENVIRONMENT, _json) or {}
-    config = made.get("config") or run.read(run.folder / CONFIG, _resolved) or {}
+    environment = run.read(run.folder / ENVIRONMENT, _json) or {}
+    config = environment.get("config") or run.read(run.folder / CONFIG, _resolved) or {}
     flat = flatten(config)
     run.experiment, run.data = (str(flat.get(key, "")) for key in ("name", "data_name"))
     run.monitor = str(flat.get("callbacks.best.monitor") or "")
@@ -155,10 +155,10 @@ def _read_settings(run: Entry) -> None:
         for key, value in flat.items()
         if key not in ELSEWHERE and not key.startswith(ELSEWHERE_BELOW) and not str(value).startswith(own)
     }
-    git = made.get("git")
+    git = environment.get("git")
     if isinstance(git, dict):
         run.commit = git.get("commit", "")[:9] + ("+" if git.get("dirty") else "")
-    run.started = (made.get("earlier") or [made])[-1].get("started") or _time(run)
+    run.started = (environment.get("earlier") or [environment])[-1].get("started") or _time(run)
     run.repeat = command(run.folder) if (run.folder / REPEAT).is_file() else ""
 
 
@@ -205,13 +205,13 @@ def curves(log: pd.DataFrame) -> dict[str, np.ndarray]:
     ends = log.groupby("epoch")["step"].max()
     begin = min(0.0, float(log["step"].min()))
     steps, epochs = np.r_[begin, ends.to_numpy() + 1.0], np.r_[ends.index.min(), ends.index.to_numpy() + 1.0]
-    found = {}
+    curves_of = {}
     for name in log.columns.difference(["step", "epoch"]):
         values = pd.to_numeric(log[name], errors="coerce")
         step = log["step"][values.notna()].to_numpy(float)
         if len(step):
-            found[name] = np.column_stack([step, np.interp(step + 1, steps, epochs), values.dropna()])
-    return found
+            curves_of[name] = np.column_stack([step, np.interp(step + 1, steps, epochs), values.dropna()])
+    return curves_of
 
 
 def _read_end(run: Entry) -> None:
@@ -248,14 +248,14 @@ def _evaluated(folder: Path) -> Path | None:
 
 def _find_pictures(run: Entry) -> None:
     """What was drawn while training: `<label>/epoch_000.png`, and single files; panels come first."""
-    found: dict[str, list[tuple[int | None, Path]]] = {}
+    pictures: dict[str, list[tuple[int | None, Path]]] = {}
     for file in sorted(run.folder.glob("*/epoch_*.png")):
         epoch = EPOCH.fullmatch(file.name)
         if epoch:
-            found.setdefault(file.parent.name, []).append((int(epoch[1]) + 1, file))
-    found |= {file.stem: [(None, file)] for file in sorted(run.folder.glob("*.png"))}
-    first = {label: found.pop(label) for label in ("panels", "score") if label in found}
-    run.pictures = first | found | run.pictures
+            pictures.setdefault(file.parent.name, []).append((int(epoch[1]) + 1, file))
+    pictures |= {file.stem: [(None, file)] for file in sorted(run.folder.glob("*.png"))}
+    first = {label: pictures.pop(label) for label in ("panels", "score") if label in pictures}
+    run.pictures = first | pictures | run.pictures
 
 
 def flatten(node: Any, path: str = "") -> dict[str, Any]:

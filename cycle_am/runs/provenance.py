@@ -102,16 +102,16 @@ def inputs(cfg: DictConfig) -> dict[str, Path]:
     """The files and folders of other runs that this one builds on, by the key of the configuration; `latest` is
     followed, and of CycleAM's classifiers the copies in its own folder count.
     """
-    run_dir, found = Path(cfg.paths.run_dir).resolve(), {}
+    run_dir, paths = Path(cfg.paths.run_dir).resolve(), {}
     if cfg.init_from:
-        found["init_from"] = Path(cfg.init_from).resolve()
+        paths["init_from"] = Path(cfg.init_from).resolve()
     if cfg.ckpt_path and cfg.ckpt_path != "auto":
-        found["ckpt_path"] = resolve_checkpoint(cfg.ckpt_path)
+        paths["ckpt_path"] = resolve_checkpoint(cfg.ckpt_path)
     for key, name in KEPT.items():
         if cfg.classifier and key in cfg.classifier:
-            found[f"classifier.{key}"] = run_dir / f"{name}.ckpt"
+            paths[f"classifier.{key}"] = run_dir / f"{name}.ckpt"
     own = run_dir / "last.ckpt"
-    return {key: path for key, path in found.items() if path.exists() and path != own}
+    return {key: path for key, path in paths.items() if path.exists() and path != own}
 
 
 def digest(path: str | Path) -> str:
@@ -178,8 +178,8 @@ def _cpu() -> str:
 
 def packages() -> dict[str, str]:
     """Every installed package and its version."""
-    found = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    versions = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def nameless(value: Any, home: str = "~") -> Any:
@@ -190,8 +190,8 @@ def nameless(value: Any, home: str = "~") -> Any:
         return [nameless(item, home) for item in value]
     if not isinstance(value, str):
         return value
-    value = _folder(Path.cwd()).sub(lambda found: "" if found[1] else ".", value)
-    return _folder(Path.home()).sub(lambda found: home + found[1], value)
+    value = _folder(Path.cwd()).sub(lambda match: "" if match[1] else ".", value)
+    return _folder(Path.home()).sub(lambda match: home + match[1], value)
 
 
 def _folder(folder: Path) -> re.Pattern:

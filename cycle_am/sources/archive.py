@@ -44,7 +44,7 @@ class Unpacked:
             raise UserError(f"the archive is {kind}; unpack it and give its folder") from error
 
     def _extract(self, archive: zipfile.ZipFile) -> Iterator[Path]:
-        members = [one for one in archive.infolist() if not one.is_dir() and not _is_hidden(one.filename)]
+        members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
         _check(members, self.folder)
         left, passed_over = BYTES, 0
         for number, member in enumerate(members, 1):
@@ -68,7 +68,9 @@ def _is_hidden(name: str) -> bool:
 
 def _check(members: list[zipfile.ZipInfo], folder: Path) -> None:
     """Raise UserError before anything is written, by what the archive says of itself."""
-    size, packed = (sum(getattr(one, name) for one in members) for name in ("file_size", "compress_size"))
+    size, packed = (
+        sum(getattr(member, name) for member in members) for name in ("file_size", "compress_size")
+    )
     if len(members) > MEMBERS or size > BYTES:
         raise UserError(
             f"the archive holds {len(members)} files, {size >> 20} MB; at most {MEMBERS} and {BYTES >> 20} MB are "
@@ -80,7 +82,7 @@ def _check(members: list[zipfile.ZipInfo], folder: Path) -> None:
         )
     if size > 0.9 * shutil.disk_usage(folder).free:
         raise UserError(f"the archive needs {size >> 20} MB for its files; make room, or set TMPDIR")
-    if any(one.filename.lower().endswith(".zip") for one in members):
+    if any(member.filename.lower().endswith(".zip") for member in members):
         raise UserError("the archive holds another archive; unpack it and give its folder")
 
 

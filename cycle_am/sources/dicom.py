@@ -42,16 +42,16 @@ def open_series(
 
 def _choices(stacks: list[Series]) -> list[Series]:
     """Axial stacks and files of many frames; where there are none other stacks; else single images."""
-    ct = [one for stack in stacks if stack.first.modality in CT for one in _parts(stack)]
+    ct = [series for stack in stacks if stack.first.modality in CT for series in _parts(stack)]
     ct = [stack for stack in ct if not stack.first.scout]
     axial = [stack for stack in ct if stack.axial or stack.first.frames > 1]
-    found = axial or [stack for stack in ct if stack.orientation is not None] or ct
-    return sorted(found, key=lambda stack: -_count(stack))
+    stacks_there = axial or [stack for stack in ct if stack.orientation is not None] or ct
+    return sorted(stacks_there, key=lambda stack: -_count(stack))
 
 
 def _parts(stack: Series) -> list[Series]:
     """Files of many frames are series of their own each."""
-    return [Series(stack.uid, (one,)) for one in stack.slices] if stack.first.frames > 1 else [stack]
+    return [Series(stack.uid, (frame,)) for frame in stack.slices] if stack.first.frames > 1 else [stack]
 
 
 def _count(stack: Series) -> int:
@@ -84,7 +84,10 @@ def _described(stack: Series) -> str:
 def _nothing(stacks: list[Series], unreadable: int) -> str:
     others = sorted({stack.first.modality for stack in stacks} - set(CT))
     if others:
-        kinds = ", ".join(one for one in others if re.fullmatch("[A-Z]{2,16}", one)) or "other images"
+        kinds = (
+            ", ".join(modality for modality in others if re.fullmatch("[A-Z]{2,16}", modality))
+            or "other images"
+        )
         return f"it holds {kinds} and no CT; give the CT series"
     if stacks:
         return "it holds a localizer and no slices; give the CT series"
@@ -193,7 +196,7 @@ def frames(path: Path, header: Header) -> Planes:
     try:
         groups = _groups(pydicom.dcmread(header.path, stop_before_pixels=True, force=True))
         origins, axes, pixel, thickness = _geometry(groups)
-        scales = {str(_item(one, "PixelValueTransformationSequence", {})) for one in groups}
+        scales = {str(_item(group, "PixelValueTransformationSequence", {})) for group in groups}
     except UNREADABLE as error:
         raise UserError(
             "its frames do not say where they lie (plane position, orientation, pixel size); give single slices"
@@ -229,14 +232,14 @@ Group = tuple[pydicom.Dataset, pydicom.Dataset]  # functional groups of a frame,
 
 def _groups(header: pydicom.Dataset) -> list[Group]:
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
-    return [(one, shared) for one in header.PerFrameFunctionalGroupsSequence]
+    return [(frame, shared) for frame in header.PerFrameFunctionalGroupsSequence]
 
 
 def _item(group: Group, name: str, default: Any = None) -> Any:
     """The one item of a functional group, of the frame's own or else of all frames."""
-    for one in group:
-        if one.get(name):
-            return one.get(name)[0]
+    for functional in group:
+        if functional.get(name):
+            return functional.get(name)[0]
     if default is None:
         raise KeyError(name)
     return default
@@ -244,15 +247,15 @@ def _item(group: Group, name: str, default: Any = None) -> Any:
 
 def _geometry(groups: list[Group]) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
     """Origins (K, 3), axes (2, 3), mm per row and column, thickness (K,). Raises UserError where frames differ."""
-    origins = [_item(one, "PlanePositionSequence").ImagePositionPatient for one in groups]
+    origins = [_item(item, "PlanePositionSequence").ImagePositionPatient for item in groups]
     axes = np.array(
-        [_item(one, "PlaneOrientationSequence").ImageOrientationPatient for one in groups], dtype=float
+        [_item(item, "PlaneOrientationSequence").ImageOrientationPatient for item in groups], dtype=float
     )
-    measures = [_item(one, "PixelMeasuresSequence") for one in groups]
-    sizes = np.array([one.PixelSpacing for one in measures], dtype=float)
+    measures = [_item(item, "PixelMeasuresSequence") for item in groups]
+    sizes = np.array([item.PixelSpacing for item in measures], dtype=float)
     if not np.allclose(axes, axes[0], atol=SAME_AXIS) or not np.allclose(sizes, sizes[0], rtol=1e-3):
         raise UserError("its frames differ in orientation or pixel size; give a single series of slices")
-    thickness = np.array([float(one.get("SliceThickness") or 0) for one in measures])
+    thickness = np.array([float(item.get("SliceThickness") or 0) for item in measures])
     return (
         np.array(origins, dtype=float),
         axes[0].reshape(2, 3),
@@ -280,8 +283,8 @@ def segments(path: Path) -> list[Planes]:
         full = float(data.get("MaximumFractionalValue") or 1) if data.SegmentationType == "FRACTIONAL" else 1
         numbers = np.array(
             [
-                0 if labelmap else _item(one, "SegmentIdentificationSequence").ReferencedSegmentNumber
-                for one in groups
+                0 if labelmap else _item(group, "SegmentIdentificationSequence").ReferencedSegmentNumber
+                for group in groups
             ]
         )
     except (*UNREADABLE, RuntimeError) as error:

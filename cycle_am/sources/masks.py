@@ -33,13 +33,13 @@ def spots(path: Path, scan: Scan) -> list[Spot]:
         layers = [layer for volume in _volumes(path) for layer in _layers(volume, scan.volume, name)]
     except DAMAGED as error:
         raise UserError(f"the mask {name} cannot be read; give NIfTI or a DICOM segmentation") from error
-    found = [spot for layer in layers for spot in _components(layer)]
-    if not found or len(found) > MOST:
+    marked = [spot for layer in layers for spot in _components(layer)]
+    if not marked or len(marked) > MOST:
         raise UserError(
-            f"the mask {name} marks {len(found) or 'nothing'}{' lesions' * bool(found)}; give one that marks lesions"
+            f"the mask {name} marks {len(marked) or 'nothing'}{' lesions' * bool(marked)}; give one that marks lesions"
         )
-    found.sort(key=lambda spot: (spot.plane, spot.row, spot.column))
-    return [spot._replace(name=f"lesion {number}") for number, spot in enumerate(found, 1)]
+    marked.sort(key=lambda spot: (spot.plane, spot.row, spot.column))
+    return [spot._replace(name=f"lesion {number}") for number, spot in enumerate(marked, 1)]
 
 
 def _volumes(path: Path) -> list[Volume]:
@@ -156,7 +156,7 @@ def _spot(
     sizes = inside.sum(axis=(1, 2))
     largest = np.flatnonzero(sizes == sizes.max())
     k = int(largest[np.abs(largest - (len(sizes) - 1) / 2).argmin()])
-    first = [start + one.start for start, one in zip(low, area, strict=True)]
+    first = [start + span.start for start, span in zip(low, area, strict=True)]
     rows, columns = (np.flatnonzero(inside[k].any(axis=axis)) for axis in (1, 0))
     mask = np.zeros(shape, dtype=bool)
     mask[first[1] : first[1] + inside.shape[1], first[2] : first[2] + inside.shape[2]] = inside[k]

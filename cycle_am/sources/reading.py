@@ -77,7 +77,7 @@ class Reader:
     def _of_images(self, images: list[Path]) -> Iterator[Window | Failure]:
         for number, path in enumerate(images, 1):
             try:
-                yield from (_numbered(one, f"file {number}") for one in self._of_file(path))
+                yield from (_numbered(lesion, f"file {number}") for lesion in self._of_file(path))
             except UserError as error:
                 yield Failure(f"file {number}", plain(error, path, f"file {number}"))
 
@@ -96,7 +96,9 @@ class Reader:
         marks = np.zeros((len(windows), *windows[0].image.shape), np.float32)
         for spot in self.where.spots(scan):
             marks[spot.plane] += spot.mask
-        yield from (replace(one, mask=np.clip(mark, 0, 1)) for one, mark in zip(windows, marks, strict=True))
+        yield from (
+            replace(window, mask=np.clip(mark, 0, 1)) for window, mark in zip(windows, marks, strict=True)
+        )
 
     def _around(self, scan: Scan) -> Iterator[Window | Failure]:
         """The windows around the lesions of a scan."""
@@ -126,21 +128,22 @@ def _cut(scan: Scan, spot: Spot) -> Window:
         raise UserError("the slice is damaged or cut short; mend the file") from error
 
 
-def _numbered(one: Window | Failure, name: str) -> Window | Failure:
+def _numbered(lesion: Window | Failure, name: str) -> Window | Failure:
     """With the number of its file before the lesion's name."""
-    if isinstance(one, Failure):
-        return replace(one, name=f"{name}, {one.name}" if one.name else name)
+    if isinstance(lesion, Failure):
+        return replace(lesion, name=f"{name}, {lesion.name}" if lesion.name else name)
     return replace(
-        one, place=replace(one.place, name=f"{name}, {one.place.name}" if one.place.name else name)
+        lesion,
+        place=replace(lesion.place, name=f"{name}, {lesion.place.name}" if lesion.place.name else name),
     )
 
 
 def files_below(folder: Path) -> list[Path]:
     """Every file below a folder, in order; links to folders are not followed, hidden ones left out."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for at, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        found += [Path(at, one) for one in sorted(files) if not one.startswith(".")]
-        if len(found) > MOST_FILES:
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths += [Path(at, name) for name in sorted(files) if not name.startswith(".")]
+        if len(paths) > MOST_FILES:
             raise UserError(f"it holds more than {MOST_FILES} files; give the folder of one series")
-    return found
+    return paths

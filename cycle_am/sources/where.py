@@ -60,7 +60,7 @@ class Where:
             from cycle_am.data.lidc.annotations import series_uids
 
             return series_uids()
-        return {one.series for one in self.lesions if isinstance(one, Listed) and one.series}
+        return {lesion.series for lesion in self.lesions if isinstance(lesion, Listed) and lesion.series}
 
     def spots(self, scan: Scan) -> Iterator[Spot | Failure]:
         """The lesions in a scan, and those that are not in it."""
@@ -69,7 +69,7 @@ class Where:
         elif self.lidc:
             yield from _readers(scan)
         else:
-            yield from (one for one in self.lesions if isinstance(one, Failure))
+            yield from (lesion for lesion in self.lesions if isinstance(lesion, Failure))
             for name, point, find in self._named(scan):
                 try:
                     yield Spot(name, *find(point))
@@ -79,11 +79,11 @@ class Where:
     def _named(self, scan: Scan) -> Iterator[tuple[str, Sequence[float], Any]]:
         for points, find in ((self.at, scan.at), (self.voxel, scan.voxel)):
             yield from ((f"lesion {i}", point, find) for i, point in enumerate(points, 1))
-        yield from ((one.name, one.point, scan.at) for one in self._of(scan))
+        yield from ((lesion.name, lesion.point, scan.at) for lesion in self._of(scan))
 
     def _of(self, scan: Scan) -> list[Listed]:
-        listed = [one for one in self.lesions if isinstance(one, Listed)]
-        mine = [one for one in listed if one.series in ("", *scan.uids)]
+        listed = [lesion for lesion in self.lesions if isinstance(lesion, Listed)]
+        mine = [lesion for lesion in listed if lesion.series in ("", *scan.uids)]
         if listed and not mine:
             raise UserError("the table of lesions has none of this series; check its column of series UIDs")
         return mine
@@ -144,7 +144,7 @@ def read_lesions(path: Path) -> Iterator[Listed | Failure]:
 
 
 def _listed(line: Line, number: int, axes: tuple[str, ...], seen: set[tuple[str, str]]) -> Listed | Failure:
-    name = next((line.cells[one] for one in NAMES if line.cells.get(one)), f"lesion {number}")
+    name = next((line.cells[column] for column in NAMES if line.cells.get(column)), f"lesion {number}")
     try:
         point = tuple(float(line.cells[axis]) for axis in axes)
     except ValueError:
@@ -153,7 +153,7 @@ def _listed(line: Line, number: int, axes: tuple[str, ...], seen: set[tuple[str,
         return Failure(
             name, f"line {line.number} of the table of lesions has no numbers in {', '.join(axes)}"
         )
-    series = next((line.cells[one] for one in SERIES if line.cells.get(one)), "")
+    series = next((line.cells[column] for column in SERIES if line.cells.get(column)), "")
     if (series, name) in seen:
         return Failure(
             name, f"line {line.number} of the table of lesions has the name of another; name it otherwise"
@@ -168,13 +168,13 @@ def _readers(scan: Scan) -> Iterator[Spot | Failure]:
     from cycle_am.data.lidc.annotations import load_scan
     from cycle_am.data.lidc.lesions import find_lesions, lesion_mask
 
-    found = load_scan(scan.series.uid) if scan.series else None
-    if found is None:
+    scanned = load_scan(scan.series.uid) if scan.series else None
+    if scanned is None:
         raise UserError("it is no series of LIDC-IDRI (SeriesInstanceUID); give at=, mask= or lesions=")
-    if not found.annotations:
+    if not scanned.annotations:
         raise UserError("LIDC-IDRI's readers marked no lesion of 3 mm or more in this series")
     heights = [scan.series.position(k)[2] for k in range(len(scan.series.slices))]
-    for number, lesion in enumerate(find_lesions(found), 1):
+    for number, lesion in enumerate(find_lesions(scanned), 1):
         k = int(np.abs(np.subtract(heights, lesion.slice_z_mm)).argmin())
         if abs(heights[k] - lesion.slice_z_mm) > Z_TOLERANCE_MM:
             yield Failure(f"lesion {number}", f"its slice, z = {lesion.slice_z_mm:g} mm, is not there")

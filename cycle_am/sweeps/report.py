@@ -40,25 +40,25 @@ def line(study: Study, trial: FrozenTrial, n_trials: int) -> str:
     done = len(study.get_trials(deepcopy=False, states=DONE))
     values = " ".join(f"{value:z.4g}" for value in trial.values or ())
     how = values if trial.state == TrialState.COMPLETE else trial.state.name.lower()
-    front = ", ".join(str(one.number) for one in best(study))
+    front = ", ".join(str(chosen.number) for chosen in best(study))
     params = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
     return f"trial {trial.number}: {how}  ({done} of {n_trials} done, best: {front or 'none'})  {params}"
 
 
 def summary(study: Study, names: Sequence[str], folder: Path) -> str:
     """The best trial or the Pareto front, a line each, and where the files are."""
-    found = best(study)
-    if not found:
+    trials = best(study)
+    if not trials:
         return f"no trial was completed; see {folder}"
     title = (
-        "best trial:" if len(names) == 1 else f"Pareto front, {len(found)} of {len(complete(study))} trials:"
+        "best trial:" if len(names) == 1 else f"Pareto front, {len(trials)} of {len(complete(study))} trials:"
     )
     lines = [
         f"  {trial.number}: "
         + "  ".join(f"{name} {value:z.4g}" for name, value in zip(names, trial.values, strict=True))
         + "  "
         + " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-        for trial in found
+        for trial in trials
     ]
     return "\n".join([title, *lines, f"{folder}/study.csv, best.yaml, study.png"])
 

@@ -80,10 +80,10 @@ def open_study(storage: RDBStorage, name: str, directions: Sequence[str], **opti
     study = optuna.create_study(
         storage=storage, study_name=name, directions=directions, load_if_exists=True, **options
     )
-    found = [direction.name.lower() for direction in study.directions]
-    if found != list(directions):
+    stored = [direction.name.lower() for direction in study.directions]
+    if stored != list(directions):
         raise UserError(
-            f"hydra.sweeper.direction: the study {name} has {found}; give it, or another study_name"
+            f"hydra.sweeper.direction: the study {name} has {stored}; give it, or another study_name"
         )
     return study
 

@@ -56,8 +56,8 @@ def generated(module: Any, x: Tensor, outputs: Any = None) -> Changed:
 
 def classifiers(module: Any) -> dict[str, nn.Module]:
     """`explained`, and `selector` where the module has one."""
-    found = {"explained": module.classifier, "selector": getattr(module, "selector", None)}
-    return {name: network for name, network in found.items() if network is not None}
+    networks = {"explained": module.classifier, "selector": getattr(module, "selector", None)}
+    return {name: network for name, network in networks.items() if network is not None}
 
 
 def malignant(classifier: nn.Module, image: Tensor) -> Tensor:

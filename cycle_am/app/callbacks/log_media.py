@@ -71,8 +71,8 @@ def log_histograms(stage: Stage, key: str, values: Mapping[str, np.ndarray]) -> 
 
     def send(logger: Logger) -> None:
         if isinstance(logger, WandbLogger):
-            found = {f"{key}/{name}": _wandb().Histogram(array) for name, array in values.items()}
-            logger.log_metrics(found, stage.global_step)
+            histograms = {f"{key}/{name}": _wandb().Histogram(array) for name, array in values.items()}
+            logger.log_metrics(histograms, stage.global_step)
         elif isinstance(logger, TensorBoardLogger):
             for name, array in values.items():
                 logger.experiment.add_histogram(f"{key}/{name}", array, stage.global_step)

@@ -97,18 +97,18 @@ def aggregate_runs(cfg: DictConfig, evaluate: Evaluate) -> Path:
     evaluate: evaluates one run by its configuration. Raises UserError where runs do not belong together.
     """
     prepare(cfg)
-    home, found = find(cfg)
+    home, runs = find(cfg)
     members, left_out = [], []
-    for run in found:
+    for run in runs:
         (members if run.finished() and run.checkpoint().is_file() else left_out).append(run)
     for run in left_out:
         say(f"left out, not finished: {run}")
-    members = sorted(map(Member, members), key=lambda one: (one.fold, one.seed))
+    members = sorted(map(Member, members), key=lambda member: (member.fold, member.seed))
     check_together(members, home)
-    for number, one in enumerate(members, 1):
-        if not is_evaluated(one):
-            say(f"evaluating run {number} of {len(members)}: {one.path}")
-            evaluate(settings_of_evaluation(cfg, one))
+    for number, member in enumerate(members, 1):
+        if not is_evaluated(member):
+            say(f"evaluating run {number} of {len(members)}: {member.path}")
+            evaluate(settings_of_evaluation(cfg, member))
     out_dir = Path(cfg.out_dir or home / "aggregate")
     write_results(cfg, members, left_out, out_dir)
     return out_dir
@@ -121,31 +121,31 @@ def find(cfg: DictConfig) -> tuple[Path, list[Run]]:
         home = newest_multirun(cfg)
         return home, Run.all_in(home)
     patterns = list(cfg.runs) if isinstance(cfg.runs, (list, ListConfig)) else [cfg.runs]
-    found = [run for pattern in patterns for run in matching(str(pattern))]
-    folders = dict.fromkeys(run.folder.resolve() for run in found)
-    return found[0].folder.parent, list(map(Run, folders))
+    runs = [run for pattern in patterns for run in matching(str(pattern))]
+    folders = dict.fromkeys(run.folder.resolve() for run in runs)
+    return runs[0].folder.parent, list(map(Run, folders))
 
 
 def newest_multirun(cfg: DictConfig) -> Path:
     """The newest multirun of the experiment on the data that has a finished run."""
     home = Path(cfg.paths.runs) / cfg.name / cfg.data_name / MULTIRUN
-    found = [folder for folder in home.glob("*") if any(map(Run.finished, Run.all_in(folder)))]
-    if not found:
+    multiruns = [folder for folder in home.glob("*") if any(map(Run.finished, Run.all_in(folder)))]
+    if not multiruns:
         names = ",".join(dict.fromkeys(["classifier", cfg.name]))  # a CycleAM needs its own
         raise UserError(
             f"no finished multirun in {home}; run `python train.py -m experiment={names} seed=0,1,2` with your data "
             "settings, or give runs=[FOLDER,...]"
         )
-    return max(found, key=lambda folder: max(map(Run.finished_at, Run.all_in(folder))))
+    return max(multiruns, key=lambda folder: max(map(Run.finished_at, Run.all_in(folder))))
 
 
 def matching(pattern: str) -> list[Run]:
     """The runs that a folder of a run, a folder of runs or a pattern of either names."""
     paths = sorted(map(Path, glob(pattern)))
-    found = [run for path in paths for run in ([Run(path)] if Run(path).is_one() else Run.all_in(path))]
-    if not found:
+    runs = [run for path in paths for run in ([Run(path)] if Run(path).is_one() else Run.all_in(path))]
+    if not runs:
         raise UserError(f"runs={pattern}: there is no run; give folders of runs or of multiruns")
-    return found
+    return runs
 
 
 def check_together(members: Sequence[Member], home: Path) -> None:
@@ -153,21 +153,21 @@ def check_together(members: Sequence[Member], home: Path) -> None:
     if not members:
         raise UserError(f"no run in {home} is finished; let one finish, or give runs=[FOLDER,...]")
     first, design = members[0], {}
-    for one in members:
-        twin = design.setdefault((one.seed, one.fold), one)
-        if twin is not one:
+    for member in members:
+        twin = design.setdefault((member.seed, member.fold), member)
+        if twin is not member:
             raise UserError(
-                f"{twin.path} and {one.path} are both seed={one.seed} data.fold={one.fold}; "
+                f"{twin.path} and {member.path} are both seed={member.seed} data.fold={member.fold}; "
                 "give one of them in runs=[...]"
             )
-        for key, ours, theirs in differences(comparable(first.settings), comparable(one.settings)):
+        for key, ours, theirs in differences(comparable(first.settings), comparable(member.settings)):
             raise UserError(
-                f"{one.path} has {key}={theirs} and {first.path} {ours}: only seed and data.fold may differ; "
+                f"{member.path} has {key}={theirs} and {first.path} {ours}: only seed and data.fold may differ; "
                 "give runs=[...] that belong together"
             )
-    for fold in {one.fold for one in members}:
-        same = [one for one in members if one.fold == fold]
-        prints = {fingerprint(one): one.path for one in same}
+    for fold in {member.fold for member in members}:
+        same = [member for member in members if member.fold == fold]
+        prints = {fingerprint(member): member.path for member in same}
         if len(prints) > 1:
             raise UserError(
                 f"{' and '.join(map(str, prints.values()))} were trained on other data (fingerprints "
@@ -229,16 +229,21 @@ def settings_of_evaluation(cfg: DictConfig, member: Member) -> DictConfig:
 # ---------------------------------------------------------------------------------- what the runs left
 def by_fold(members: Sequence[Member]) -> list[list[Member]]:
     """The runs of each split, seeds in order."""
-    return [[one for one in members if one.fold == fold] for fold in sorted({one.fold for one in members})]
+    return [
+        [member for member in members if member.fold == fold]
+        for fold in sorted({member.fold for member in members})
+    ]
 
 
 def tested(members: Sequence[Member]) -> Tested | None:
     """The results case by case of the seeds that were trained on every split; None where there is no such seed."""
     folds = by_fold(members)
-    seeds = sorted(set.intersection(*({one.seed for one in same} for same in folds)))
+    seeds = sorted(set.intersection(*({member.seed for member in same} for same in folds)))
     if not seeds:
         return None
-    tables = [[one.cases().set_index("case_id") for one in same if one.seed in seeds] for same in folds]
+    tables = [
+        [member.cases().set_index("case_id") for member in same if member.seed in seeds] for same in folds
+    ]
     aligned = [[table.loc[same[0].index] for table in same] for same in tables]
     first = pd.concat([same[0] for same in aligned])
     names = [name for name in first.columns if name not in DESCRIPTION]
@@ -260,10 +265,10 @@ def split_maps(cfg: DictConfig, same: Sequence[Member]) -> Split:
         )
     cases = data.test_cases
     images, masks = cases.window()
-    maps = np.stack([one.maps(cases.case_id) for one in same])
+    maps = np.stack([run.maps(cases.case_id) for run in same])
     return Split(
         fold=same[0].fold,
-        seeds=[one.seed for one in same],
+        seeds=[run.seed for run in same],
         case_id=cases.case_id,
         patient=cases.patient_id,
         label=cases.label,
@@ -275,7 +280,7 @@ def split_maps(cfg: DictConfig, same: Sequence[Member]) -> Split:
 
 def classifiers_of(members: Sequence[Member]) -> list[str]:
     """A letter a run, the same where the same classifier is explained; a dash where none is kept in the run."""
-    files = [one.path / "classifier.ckpt" for one in members]
+    files = [member.path / "classifier.ckpt" for member in members]
     digests = [hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "" for f in files]
     known = list(dict.fromkeys(filter(None, digests)))
     return [f"C{known.index(digest) + 1}" if digest else MISSING for digest in digests]
@@ -311,7 +316,7 @@ def write_results(
         for m, classifier in zip(members, explained, strict=True)
     ]
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
-    one = page.aggregated(
+    result = page.aggregated(
         figures,
         members[0].folds,
         tested(members),
@@ -319,12 +324,12 @@ def write_results(
         **options,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
-    write_metrics(out_dir / "metrics.json", one.metrics)
-    write_text(out_dir / "aggregate.csv", page.table(one).to_csv(index=False, float_format="%.6g"))
-    if one.splits:
-        made = [ensemble(split.maps) for split in one.splits]
-        maps = {"ensemble": [each.mean for each in made], "ensemble_sd": [each.sd for each in made]}
-        case_id = np.concatenate([split.case_id for split in one.splits])
+    write_metrics(out_dir / "metrics.json", result.metrics)
+    write_text(out_dir / "aggregate.csv", page.table(result).to_csv(index=False, float_format="%.6g"))
+    if result.splits:
+        averages = [ensemble(split.maps) for split in result.splits]
+        maps = {"ensemble": [each.mean for each in averages], "ensemble_sd": [each.sd for each in averages]}
+        case_id = np.concatenate([split.case_id for split in result.splits])
         write_maps(out_dir / "relevance.npz", case_id, **{k: np.concatenate(v) for k, v in maps.items()})
     notes = {
         "Data": f"{members[0].settings.data_name}; fingerprints "
@@ -333,5 +338,5 @@ def write_results(
         **({"Left out, not finished": "\n".join(map(str, left_out))} if left_out else {}),
     }
     title = f"{members[0].settings.name}: {len(members)} runs as one result"
-    report = page.report(one, title, out_dir / "figures", cfg.evaluation.examples, notes)
+    report = page.report(result, title, out_dir / "figures", cfg.evaluation.examples, notes)
     write_report(out_dir / "report.html", report)

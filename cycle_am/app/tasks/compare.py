@@ -57,15 +57,15 @@ def compare_explainers(
     digest = settings_digest({"plan": own, "run": _state(run), "cases": subject.cases.digest()})
     results = compare_all(subject, plan, shared, out_dir / "parts", digest)
     options = {"resamples": cfg.evaluation.resamples, "seed": cfg.evaluation.seed}
-    one = page.compared(subject, shared, results, table(results), **options)
-    metrics, tests = page.metrics(one, bool(data.truth)), page.tests_table(one)
+    compared = page.compared(subject, shared, results, table(results), **options)
+    metrics, tests = page.metrics(compared, bool(data.truth)), page.tests_table(compared)
     write_metrics(out_dir / "metrics.json", metrics)
     write_text(out_dir / "compare.csv", tests.to_csv(index=False, float_format="%.6g"))
-    write_cases(out_dir / "cases.csv", page.cases_table(one))
+    write_cases(out_dir / "cases.csv", page.cases_table(compared))
     write_maps(
         out_dir / "relevance.npz",
         subject.cases.case_id,
-        **{name: measured.maps for name, measured in one.supported.items()},
+        **{name: measured.maps for name, measured in compared.supported.items()},
     )
     write_npz(out_dir / "images.npz", images(subject, shared))
     seconds = (run.finished() or {}).get("seconds") or np.nan
@@ -74,9 +74,11 @@ def compare_explainers(
     small_print = {"Preset": cfg.evaluation.preset, "Bootstrap": bootstrap, **notes}
     write_report(
         out_dir / "report.html",
-        page.report(one, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
+        page.report(compared, out_dir / "figures", cfg.evaluation.examples, seconds, small_print, truth),
     )
-    return Evaluation(metrics, lambda: {"cases": page.logged_rows(one), "compare": tests.to_dict("records")})
+    return Evaluation(
+        metrics, lambda: {"cases": page.logged_rows(compared), "compare": tests.to_dict("records")}
+    )
 
 
 def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:
@@ -133,7 +135,7 @@ def make_subject(
         variant(kind, run, classifiers, background, bool(preset["retrain"]) and generators, cfg.paths.cache)
         for kind in kinds
     ]
-    variants = [one for one in variants if one]
+    variants = [trained for trained in variants if trained]
     cases = some(data.test_cases, preset["cases"], plan.seed)
     return Subject(classifiers.load_explained().net, gan, background, cases, variants)
 

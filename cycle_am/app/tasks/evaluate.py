@@ -150,8 +150,12 @@ def log_results(cfg: DictConfig, run: Run, out_dir: Path, evaluation: Evaluation
 def flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
     """The value by the figure's name, the interval's ends behind it; what is undefined left out."""
     values: dict[str, float] = {}
-    for name, one in metrics.items():
-        values |= {name: one["value"], f"{name}/ci_low": one["ci_low"], f"{name}/ci_high": one["ci_high"]}
+    for name, estimate in metrics.items():
+        values |= {
+            name: estimate["value"],
+            f"{name}/ci_low": estimate["ci_low"],
+            f"{name}/ci_high": estimate["ci_high"],
+        }
     return {name: value for name, value in values.items() if np.isfinite(value)}
 
 

@@ -121,16 +121,16 @@ def evaluate_cycle_am(
     result = measure(gan, classifier, judge, cases, progress, resamples=resamples, seed=seed)
     if realism:
         train = judged(gan, classifier, train_cases, progress="training cases" if progress else "")
-        test = judged(gan, classifier, cases, result.made.changed)
+        test = judged(gan, classifier, cases, result.images.changed)
         found = realism_figures(train, test, seed=seed, resamples=resamples, progress=progress)
         result.metrics.update(prefixed("realism", found))
     write_metrics(out_dir / "metrics.json", result.metrics)
     columns = case_columns(cases, result)
     write_cases(out_dir / "cases.csv", columns)
-    write_maps(out_dir / "relevance.npz", cases.case_id, cycle_am=result.made.relevance)
+    write_maps(out_dir / "relevance.npz", cases.case_id, cycle_am=result.images.relevance)
     small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
     report = cycle_am_report(cases, result, out_dir / "figures", examples, seed, small_print)
     write_report(out_dir / "report.html", report)
-    x, (neg, pos) = result.made.x, result.made.changed
+    x, (neg, pos) = result.images.x, result.images.changed
     pictures = {"x": x, "neg": neg, "pos": pos, "relevance": pos - neg}
     return Evaluation(result.metrics, partial(case_tables, columns, pictures))

@@ -170,11 +170,11 @@ def _rows(model: Model, inputs: Sequence[str], out: Path, settings: Settings) ->
     """Explained in chunks, so that memory does not grow with their number."""
     key, read = _key(model, settings), _read(inputs, model, settings.where)
     while chunk := list(islice(read, BATCH)):
-        found = [row if row.error else _found(row, window, out, key) for row, window in chunk]
-        todo = [i for i, row in enumerate(found) if not row.error and not row.record]
-        made = _explained(model, [chunk[i][1] for i in todo], settings.trust)
-        for i, row in enumerate(found):
-            yield _save(row, chunk[i][1], next(made), out, key, settings) if i in todo else row
+        rows = [row if row.error else _found(row, window, out, key) for row, window in chunk]
+        todo = [i for i, row in enumerate(rows) if not row.error and not row.record]
+        explanations = _explained(model, [chunk[i][1] for i in todo], settings.trust)
+        for i, row in enumerate(rows):
+            yield _save(row, chunk[i][1], next(explanations), out, key, settings) if i in todo else row
 
 
 def _read(inputs: Sequence[str], model: Model, where: Mapping[str, Any]) -> Iterator[tuple[Row, Any]]:
@@ -184,12 +184,12 @@ def _read(inputs: Sequence[str], model: Model, where: Mapping[str, Any]) -> Iter
     for number, source in enumerate(inputs, 1):
         lesion = 0
         try:
-            for lesion, found in enumerate(sources.read(source, model.task, **where), 1):
-                if isinstance(found, sources.Failure):
-                    yield _failed(Row(number, lesion, found.name), found.reason, source), None
+            for lesion, window in enumerate(sources.read(source, model.task, **where), 1):
+                if isinstance(window, sources.Failure):
+                    yield _failed(Row(number, lesion, window.name), window.reason, source), None
                 else:
-                    row = Row(number, lesion, found.place.name)
-                    yield replace(row, folder=_folder(row)), found
+                    row = Row(number, lesion, window.place.name)
+                    yield replace(row, folder=_folder(row)), window
             if not lesion:
                 raise UserError("there is no lesion in it")
         except Exception as error:  # whatever it is, the other inputs are read
@@ -237,18 +237,20 @@ def _explained(model: Model, windows: list[Any], trust: bool) -> Iterator[Explan
 
 
 def _save(
-    row: Row, window: Any, made: Explanation | Exception, out: Path, key: str, settings: Settings
+    row: Row, window: Any, explanation: Explanation | Exception, out: Path, key: str, settings: Settings
 ) -> Row:
     try:
-        if isinstance(made, Exception):
-            raise made
-        _write(out / row.folder, made, window, {"key": [key, _state(window)]}, settings.dicom)
+        if isinstance(explanation, Exception):
+            raise explanation
+        _write(out / row.folder, explanation, window, {"key": [key, _state(window)]}, settings.dicom)
         return _found(row, window, out, key)
     except Exception as error:  # the other lesions are explained
         return replace(row, folder="", error=_reason(error))
 
 
-def _write(folder: Path, one: Explanation, window: Any, state: Mapping[str, Any], dicom: bool) -> None:
+def _write(
+    folder: Path, explanation: Explanation, window: Any, state: Mapping[str, Any], dicom: bool
+) -> None:
     """Everything of a lesion; the folder appears when it is whole."""
     if folder.exists() and not (folder / MADE).is_file():
         raise UserError(
@@ -256,20 +258,20 @@ def _write(folder: Path, one: Explanation, window: Any, state: Mapping[str, Any]
         )
 
     def fill(part: Path) -> None:
-        one.save(part)
+        explanation.save(part)
         if dicom:
-            _write_dicom(part, one, window.series)
+            _write_dicom(part, explanation, window.series)
         (part / MADE).write_text(json.dumps(state), encoding="utf-8")
 
     write_folder(folder, fill)
 
 
-def _write_dicom(folder: Path, one: Explanation, files: DicomFiles | None) -> None:
+def _write_dicom(folder: Path, explanation: Explanation, files: DicomFiles | None) -> None:
     if files is None:
         raise UserError("its source is no DICOM, to which DICOM objects could refer; leave --dicom out")
     from cycle_am.outputs import dicom
 
-    dicom.write(folder, one, [files.slice, *files.series])
+    dicom.write(folder, explanation, [files.slice, *files.series])
 
 
 def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -324,10 +326,10 @@ def digest(model: Model) -> str:
 
 
 def _hash(*parts: bytes) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
-        found.update(part)
-    return found.hexdigest()[:16]
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def _reason(error: Exception) -> str:

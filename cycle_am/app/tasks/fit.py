@@ -145,7 +145,7 @@ def _cases(images: Any, labels: Any, patients: Any, fov_mm: float) -> Cases:
         mask=None,
         label=label.astype(np.int64),
         case_id=np.array([f"case-{i:06d}" for i in range(count)]),
-        patient_id=np.array([str(one) for one in who]),
+        patient_id=np.array([str(patient) for patient in who]),
         margin=np.full(count, (array.shape[-1] - IMAGE_SIZE) // 2, dtype=np.int64),
         diameter_mm=np.full(count, np.nan, dtype=np.float32),
         pixel_mm=fov_mm / IMAGE_SIZE,

@@ -122,10 +122,10 @@ def _weights(networks: Mapping[str, nn.Module], described: Mapping[str, Any]) ->
 def _metrics(run_dir: Path, file: str | Path | None) -> dict[str, Any]:
     """Figures of the run's evaluation, where it was evaluated; null where undefined."""
     files = [Path(file)] if file else [run_dir / "evaluation" / METRICS, run_dir / METRICS]
-    found = next((one for one in files if one.is_file()), None)
-    if file and not found:
+    source = next((place for place in files if place.is_file()), None)
+    if file and not source:
         raise UserError(f"there is no evaluation {file}; give the metrics.json that evaluate.py wrote")
-    return json.loads(found.read_text(encoding="utf-8")) if found else {}
+    return json.loads(source.read_text(encoding="utf-8")) if source else {}
 
 
 def _patients(run: Run, cfg: DictConfig, data: pl.LightningDataModule) -> dict[str, Any]:

@@ -376,8 +376,10 @@ def time_limit(cfg: DictConfig) -> list[TimeLimit]:
 
 def out_of_time(trainer: pl.Trainer) -> bool:
     """Whether `trainer.max_time` ended the training, and nothing else in the same epoch."""
-    early = any(isinstance(one, EarlyStopping) and one.stopped_epoch for one in trainer.callbacks)
-    reached = any(isinstance(one, TimeLimit) and one.reached for one in trainer.callbacks)
+    early = any(
+        isinstance(callback, EarlyStopping) and callback.stopped_epoch for callback in trainer.callbacks
+    )
+    reached = any(isinstance(callback, TimeLimit) and callback.reached for callback in trainer.callbacks)
     return reached and not early and trainer.current_epoch != trainer.max_epochs
 
 

@@ -27,8 +27,8 @@ def facts(
     """What is logged beside the configuration: the data's fingerprint, code and machine as the run's folder holds
     them (`environment.json`), and the checkpoints that it builds on by their roles.
     """
-    found = {"fingerprint": data.fingerprint, **_environment(Path(run_dir))}
-    return found | {"lineage": describe(sources, runs)}
+    known = {"fingerprint": data.fingerprint, **_environment(Path(run_dir))}
+    return known | {"lineage": describe(sources, runs)}
 
 
 def describe(sources: Mapping[str, Path], runs: str | Path) -> dict[str, dict[str, str]]:

@@ -91,8 +91,8 @@ def main(arguments: list[str] | None = None) -> str:
         raise UserError(f"the dashboard is made on the W&B server, and that cannot be had now ({reason})")
     import wandb
 
-    made = workspace(options.entity or wandb.Api().default_entity, options.project).save()
-    return made.url
+    saved = workspace(options.entity or wandb.Api().default_entity, options.project).save()
+    return saved.url
 
 
 if __name__ == "__main__":

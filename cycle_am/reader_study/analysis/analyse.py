@@ -21,22 +21,22 @@ def analyse(cfg: DictConfig) -> Path:
     """Analyse a study folder (`cfg.dir`), or a plain CSV (`cfg.study.analyse.ratings`); return the report's file."""
     options = cfg.study.analyse
     ratings, source = _read(cfg)
-    one = analysis(ratings, resamples=options.resamples, seed=cfg.seed)
+    result = analysis(ratings, resamples=options.resamples, seed=cfg.seed)
     notes = {
         "Ratings": str(source),
         "Intervals": "95 %, t over readers; of differences also with readers and lesions both random",
         "Intervals of the paper's kind": f"{options.resamples} resamples of answers, seed {cfg.seed}",
         "Data": "simulated" if ratings.simulated else "from readers",
     }
-    return write(one, _folder(cfg), notes)
+    return write(result, _folder(cfg), notes)
 
 
-def write(one: Analysis, folder: Path, notes: dict[str, str]) -> Path:
+def write(result: Analysis, folder: Path, notes: dict[str, str]) -> Path:
     """Write report.html, results.txt, the CSVs and the figures; return the report's file."""
-    for name, frame in frames(one).items():
+    for name, frame in frames(result).items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
-    write_text(folder / "results.txt", "\n\n".join(words.results(one)) + "\n")
-    return write_report(folder / "report.html", report(one, folder, notes))
+    write_text(folder / "results.txt", "\n\n".join(words.results(result)) + "\n")
+    return write_report(folder / "report.html", report(result, folder, notes))
 
 
 def _read(cfg: DictConfig) -> tuple[Ratings, Path]:

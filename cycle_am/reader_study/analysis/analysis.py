@@ -91,28 +91,28 @@ def analysis(ratings: Ratings, resamples: int = RESAMPLES, seed: int = 0) -> Ana
     )
 
 
-def frames(one: Analysis) -> dict[str, pd.DataFrame]:
+def frames(result: Analysis) -> dict[str, pd.DataFrame]:
     """Every table as it is written to a CSV of that name; each says in a column whether the data is simulated, and if
     it is an interim look."""
-    marks = {"simulated": one.ratings.simulated} | ({"interim": True} if one.ratings.interim else {})
+    marks = {"simulated": result.ratings.simulated} | ({"interim": True} if result.ratings.interim else {})
     found = {
-        "ratings": one.ratings.table(),
-        "missing": one.ratings.missing,
-        "missing_counts": one.gaps.counts,
-        "means": one.means,
-        "means_by_label": one.by_label,
-        "label_tests": one.label_tests,
-        "tests": one.tests,
-        "friedman": one.friedman,
-        "mixed_effects": _mixed_effects(one),
-        "mixed_variances": _mixed_variances(one),
-        "agreement": one.agreement,
-        "repeats": one.repeats,
-        "variants": one.variants,
-        "correlations": _correlation_frame(one),
-        "factor": _factor_frame(one),
-        "factor_means": one.phi_means,
-        "factor_tests": one.phi_tests,
+        "ratings": result.ratings.table(),
+        "missing": result.ratings.missing,
+        "missing_counts": result.gaps.counts,
+        "means": result.means,
+        "means_by_label": result.by_label,
+        "label_tests": result.label_tests,
+        "tests": result.tests,
+        "friedman": result.friedman,
+        "mixed_effects": _mixed_effects(result),
+        "mixed_variances": _mixed_variances(result),
+        "agreement": result.agreement,
+        "repeats": result.repeats,
+        "variants": result.variants,
+        "correlations": _correlation_frame(result),
+        "factor": _factor_frame(result),
+        "factor_means": result.phi_means,
+        "factor_tests": result.phi_tests,
     }
     return {name: frame.assign(**marks) for name, frame in found.items() if len(frame.columns)}
 
@@ -135,11 +135,11 @@ def _label_tests(ratings: Ratings) -> pd.DataFrame:
     """Malignant against benign cases, by both tests (`inference.pairwise`), Holm-corrected over all rows."""
     if ratings.labels is None or len(np.unique(ratings.labels)) < 2:
         return pd.DataFrame()
-    benign, malignant = (ratings.scores[:, ratings.labels == one] for one in (0, 1))
-    own = [tables.reader_means(one) for one in (malignant, benign)]
+    benign, malignant = (ratings.scores[:, ratings.labels == label] for label in (0, 1))
+    own = [tables.reader_means(label) for label in (malignant, benign)]
     rows = pd.DataFrame(
         {"criterion": criterion, "method": method}
-        | asdict(inference.paired(*(one[:, m, k] for one in own)))
+        | asdict(inference.paired(*(label[:, m, k] for label in own)))
         | asdict(inference.groups_random(malignant[:, :, m, k], benign[:, :, m, k]))
         for k, criterion in enumerate(ratings.criteria)
         for m, method in enumerate(ratings.methods)
@@ -191,17 +191,17 @@ def _phi_tests(ratings: Ratings, phi: factor.GeneralFactor | None) -> pd.DataFra
     return inference.pairwise(phi.of(ratings.scores)[..., None], list(ratings.methods), ["phi"])
 
 
-def _mixed_effects(one: Analysis) -> pd.DataFrame:
+def _mixed_effects(result: Analysis) -> pd.DataFrame:
     parts = [
         fit.effects.assign(criterion=criterion, model=fit.model, converged=fit.converged)
-        for criterion, fits in one.mixed.items()
+        for criterion, fits in result.mixed.items()
         for fit in fits
         if len(fit.effects)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _mixed_variances(one: Analysis) -> pd.DataFrame:
+def _mixed_variances(result: Analysis) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "criterion": criterion,
@@ -211,28 +211,28 @@ def _mixed_variances(one: Analysis) -> pd.DataFrame:
             "remark": fit.remark,
         }
         | dict(fit.components)
-        for criterion, fits in one.mixed.items()
+        for criterion, fits in result.mixed.items()
         for fit in fits
     )
 
 
-def _correlation_frame(one: Analysis) -> pd.DataFrame:
-    names = one.ratings.criteria
+def _correlation_frame(result: Analysis) -> pd.DataFrame:
+    names = result.ratings.criteria
     return pd.DataFrame(
-        one.correlations, index=pd.Index(names, name="criterion"), columns=names
+        result.correlations, index=pd.Index(names, name="criterion"), columns=names
     ).reset_index()
 
 
-def _factor_frame(one: Analysis) -> pd.DataFrame:
-    if one.phi is None:
+def _factor_frame(result: Analysis) -> pd.DataFrame:
+    if result.phi is None:
         return pd.DataFrame()
     return pd.DataFrame(
         {
-            "criterion": one.ratings.criteria,
-            "weight": one.phi.weights,
-            "loading": one.phi.loadings,
-            "eigenvalue": one.phi.eigenvalues,
-            "explained": one.phi.eigenvalues / one.phi.eigenvalues.sum(),
-            "kmo": one.kmo,
+            "criterion": result.ratings.criteria,
+            "weight": result.phi.weights,
+            "loading": result.phi.loadings,
+            "eigenvalue": result.phi.eigenvalues,
+            "explained": result.phi.eigenvalues / result.phi.eigenvalues.sum(),
+            "kmo": result.kmo,
         }
     )

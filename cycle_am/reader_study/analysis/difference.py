@@ -72,13 +72,13 @@ def between_groups(first: np.ndarray, second: np.ndarray) -> Difference:
     """The same readers' ratings of two groups of other lesions, (R, C1) and (R, C2), NaN missing: first less second,
     readers and the lesions of each group random."""
     rated = np.isfinite(first).any(1) & np.isfinite(second).any(1)
-    groups = [one[rated][:, np.isfinite(one[rated]).any(0)] for one in (first, second)]
-    if min(min(one.shape, default=0) for one in groups) < 2:
+    groups = [group[rated][:, np.isfinite(group[rated]).any(0)] for group in (first, second)]
+    if min(min(group.shape, default=0) for group in groups) < 2:
         return UNKNOWN
-    means = np.subtract(*(np.nanmean(one, axis=1) for one in groups))
+    means = np.subtract(*(np.nanmean(group, axis=1) for group in groups))
     by_reader = means.var(ddof=1, keepdims=True) / len(means)
     return _estimate(
-        means.mean(keepdims=True), by_reader, sum(_parts_with_gaps(one)[1] for one in groups), len(means)
+        means.mean(keepdims=True), by_reader, sum(_parts_with_gaps(group)[1] for group in groups), len(means)
     )
 
 
@@ -128,5 +128,5 @@ def _dummies(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _left_over(design: np.ndarray, values: np.ndarray) -> tuple[float, int]:
     """Sum of squares that the design leaves unexplained, and its rank."""
-    found, _, rank, _ = np.linalg.lstsq(design, values)
-    return float(((values - design @ found) ** 2).sum()), int(rank)
+    coefficients, _, rank, _ = np.linalg.lstsq(design, values)
+    return float(((values - design @ coefficients) ** 2).sum()), int(rank)

@@ -16,7 +16,7 @@ SINGULAR = 1e-8  # smallest eigenvalue of a correlation matrix that can be inver
 def correlations(answers: np.ndarray) -> np.ndarray:
     """Pearson matrix (K, K) of K criteria over answers (N, K), pairwise over what both know; NaN where a criterion
     does not vary."""
-    return np.array([[pearson(one, two) for two in answers.T] for one in answers.T])
+    return np.array([[pearson(first, second) for second in answers.T] for first in answers.T])
 
 
 def kmo(matrix: np.ndarray) -> float:

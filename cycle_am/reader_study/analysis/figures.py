@@ -21,17 +21,17 @@ INTERIM = "INTERIM LOOK – ratings are still to come"
 GAP = 1.2  # between the groups of criteria, in widths of a method
 
 
-def ratings_by_method(path: Path, one: Analysis) -> Path:
+def ratings_by_method(path: Path, result: Analysis) -> Path:
     """Figure 7: adjusted ratings of each criterion and method, all cases (left) and benign and malignant cases apart
     (right, where labels are known). Above centred, below z-adjusted. Boxes: answers; dots and lines: mean and CI."""
-    apart = len(one.by_label) > 0
+    apart = len(result.by_label) > 0
     width = WIDTH if apart else 0.62 * WIDTH
     canvas, axes = _canvas(width, 6.4, nrows=2, ncols=1 + apart, sharex="col", sharey="row", squeeze=False)
     for line, scale in zip(axes, ("centred", "z_adjusted"), strict=True):
-        _boxes(line[0], one, scale)
+        _boxes(line[0], result, scale)
         line[0].set_ylabel(tables.SCALES[scale].title, fontsize=9)
         if apart:
-            _by_label(line[1], one, scale)
+            _by_label(line[1], result, scale)
     axes[0, 0].set_title("all cases", fontsize=10)
     if apart:
         axes[0, 1].set_title("by type of lesion", fontsize=10)
@@ -39,17 +39,17 @@ def ratings_by_method(path: Path, one: Analysis) -> Path:
             axes[0, 1].plot([], [], "o-", color=colour, label=name)
         axes[0, 1].legend(frameon=False, fontsize=9, loc="upper right")
     for axis in axes[-1]:
-        _name_places(axis, one)
-    return _save(_marked(canvas, one), path)
+        _name_places(axis, result)
+    return _save(_marked(canvas, result), path)
 
 
-def criteria_tree(path: Path, one: Analysis) -> Path | None:
+def criteria_tree(path: Path, result: Analysis) -> Path | None:
     """Figure 8: dendrogram of the criteria by their distances 1 - r, and their Pearson matrix in the same order; None
     where a correlation is undefined or there is one criterion."""
-    links = factor.tree(one.correlations)
+    links = factor.tree(result.correlations)
     if links is None:
         return None
-    names = [name.replace(" ", "\n") for name in one.ratings.criterion_names]
+    names = [name.replace(" ", "\n") for name in result.ratings.criterion_names]
     height = 1.6 + 0.75 * len(names)
     canvas, (left, right) = _canvas(WIDTH, height, ncols=2, width_ratios=(1, 1.5))
     drawn = dendrogram(
@@ -61,7 +61,7 @@ def criteria_tree(path: Path, one: Analysis) -> Path | None:
     left.spines["left"].set_visible(False)
     _plain_axes(left)
     order = drawn["leaves"]
-    matrix = one.correlations[np.ix_(order, order)]
+    matrix = result.correlations[np.ix_(order, order)]
     right.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     for i, j in np.ndindex(matrix.shape):
         dark = abs(matrix[i, j]) > 0.6
@@ -71,67 +71,67 @@ def criteria_tree(path: Path, one: Analysis) -> Path | None:
     right.set_yticks(range(len(names)), [names[i] for i in order], fontsize=9)
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-    return _save(_marked(canvas, one), path)
+    return _save(_marked(canvas, result), path)
 
 
-def general_factor(path: Path, one: Analysis) -> Path | None:
+def general_factor(path: Path, result: Analysis) -> Path | None:
     """Figure 9: Phi of each method (left), weights of the criteria in Phi (right); None where Phi has no value."""
-    if one.phi is None:
+    if result.phi is None:
         return None
-    ratings, scores = one.ratings, one.phi_scores
+    ratings, scores = result.ratings, result.phi_scores
     canvas, (left, right) = _canvas(WIDTH, 3.6, ncols=2, width_ratios=(1.5, 1))
-    for place, (method, colour) in enumerate(zip(ratings.methods, _colours(one), strict=True)):
-        row = one.phi_means[one.phi_means["method"] == method].iloc[0]
+    for place, (method, colour) in enumerate(zip(ratings.methods, _colours(result), strict=True)):
+        row = result.phi_means[result.phi_means["method"] == method].iloc[0]
         _box(left, scores[:, :, place], place, colour)
         _mean(left, row, place, ACCENT)
     left.set_xticks(range(len(ratings.names)), ratings.names, fontsize=9)
     left.axhline(0, color=PLAIN, lw=0.7, ls=":")
     left.set_ylabel("general factor Φ", fontsize=9)
-    left.set_title(f"Φ explains {100 * one.phi.explained:.1f} % of the variance", fontsize=10)
+    left.set_title(f"Φ explains {100 * result.phi.explained:.1f} % of the variance", fontsize=10)
     places = np.arange(len(ratings.criteria))
-    right.barh(places, one.phi.weights, color=PALETTE[1], height=0.6)
-    for place, weight in zip(places, one.phi.weights, strict=True):
+    right.barh(places, result.phi.weights, color=PALETTE[1], height=0.6)
+    for place, weight in zip(places, result.phi.weights, strict=True):
         right.text(weight / 2, place, f"{weight:.3f}", ha="center", va="center", color="white", fontsize=9)
     right.set_yticks(places, [name.replace(" ", "\n") for name in ratings.criterion_names], fontsize=9)
     right.invert_yaxis()
     right.set_title("its eigenvector, L1-normalised", fontsize=10)
     for axis in (left, right):
         _plain_axes(axis)
-    return _save(_marked(canvas, one), path)
+    return _save(_marked(canvas, result), path)
 
 
-def _marked(canvas, one: Analysis):
-    marks = [SIMULATED] * one.ratings.simulated + [INTERIM] * one.ratings.interim
+def _marked(canvas, result: Analysis):
+    marks = [SIMULATED] * result.ratings.simulated + [INTERIM] * result.ratings.interim
     if marks:
         canvas.suptitle("\n".join(marks), color=MALIGNANT, fontsize=11, fontweight="bold")
     return canvas
 
 
-def _colours(one: Analysis) -> list:
-    count = len(one.ratings.methods)
+def _colours(result: Analysis) -> list:
+    count = len(result.ratings.methods)
     return list(PALETTE[:count]) if count <= len(PALETTE) else list(colormaps["tab20"](np.arange(count) % 20))
 
 
-def _places(one: Analysis):
+def _places(result: Analysis):
     """Index of criterion and method, id of each, and where they are drawn."""
-    methods = list(one.ratings.methods)
-    for k, criterion in enumerate(one.ratings.criteria):
+    methods = list(result.ratings.methods)
+    for k, criterion in enumerate(result.ratings.criteria):
         for m, method in enumerate(methods):
             yield k, m, criterion, method, k * (len(methods) + GAP) + m
 
 
-def _boxes(axis, one: Analysis, scale: str) -> None:
-    values = tables.SCALES[scale].of(one.ratings.scores)
-    colours = _colours(one)
-    for k, m, criterion, method, place in _places(one):
+def _boxes(axis, result: Analysis, scale: str) -> None:
+    values = tables.SCALES[scale].of(result.ratings.scores)
+    colours = _colours(result)
+    for k, m, criterion, method, place in _places(result):
         _box(axis, values[:, :, m, k], place, colours[m])
-        _mean(axis, one.mean(scale, criterion, method), place, ACCENT)
+        _mean(axis, result.mean(scale, criterion, method), place, ACCENT)
     _level(axis)
 
 
-def _by_label(axis, one: Analysis, scale: str) -> None:
-    rows = one.by_label[one.by_label["scale"] == scale].set_index(["criterion", "method", "label"])
-    for _, _, criterion, method, place in _places(one):
+def _by_label(axis, result: Analysis, scale: str) -> None:
+    rows = result.by_label[result.by_label["scale"] == scale].set_index(["criterion", "method", "label"])
+    for _, _, criterion, method, place in _places(result):
         for label, colour in ((0, BENIGN), (1, MALIGNANT)):
             if (criterion, method, label) in rows.index:
                 _mean(axis, rows.loc[(criterion, method, label)], place + 0.4 * label - 0.2, colour)
@@ -144,16 +144,18 @@ def _level(axis) -> None:
     _plain_axes(axis)
 
 
-def _name_places(axis, one: Analysis) -> None:
+def _name_places(axis, result: Analysis) -> None:
     """The methods' names under their places, the criteria's below these."""
-    methods = len(one.ratings.methods)
-    centres = [k * (methods + GAP) + (methods - 1) / 2 for k in range(len(one.ratings.criteria))]
+    methods = len(result.ratings.methods)
+    centres = [k * (methods + GAP) + (methods - 1) / 2 for k in range(len(result.ratings.criteria))]
     axis.set_xticks(
-        [place for *_, place in _places(one)], one.ratings.names * len(centres), rotation=90, fontsize=8
+        [place for *_, place in _places(result)], result.ratings.names * len(centres), rotation=90, fontsize=8
     )
     below = axis.secondary_xaxis("bottom")
-    below.set_xticks(centres, [name.replace(" ", "\n") for name in one.ratings.criterion_names], fontsize=9)
-    below.tick_params(length=0, pad=8 + 4.8 * max(map(len, one.ratings.names)))
+    below.set_xticks(
+        centres, [name.replace(" ", "\n") for name in result.ratings.criterion_names], fontsize=9
+    )
+    below.tick_params(length=0, pad=8 + 4.8 * max(map(len, result.ratings.names)))
     below.spines[:].set_visible(False)
 
 

@@ -83,5 +83,5 @@ def _cases(scores: np.ndarray) -> tuple[float, float]:
     if known.sum() < FEWEST_CASES or np.ptp(share[known]) == 0:
         return NAN, NAN
     left = (scores - reader_means(scores)[:, None])[:, known]
-    found = stats.spearmanr(share[known], np.nanmean(left, axis=(0, 2, 3)))
-    return float(found.statistic), float(found.pvalue)
+    correlation = stats.spearmanr(share[known], np.nanmean(left, axis=(0, 2, 3)))
+    return float(correlation.statistic), float(correlation.pvalue)

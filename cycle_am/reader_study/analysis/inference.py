@@ -121,15 +121,15 @@ def groups_random(first: np.ndarray, second: np.ndarray) -> Both:
     return _both(between_groups(first, second), int(np.isfinite(first).sum() + np.isfinite(second).sum()))
 
 
-def _both(found: Difference, answers: int) -> Both:
-    mean, variance = float(found.mean[0]), float(found.variance[0])
+def _both(difference: Difference, answers: int) -> Both:
+    mean, variance = float(difference.mean[0]), float(difference.variance[0])
     if np.isnan(variance):
         return Both(answers)
     if variance <= 1e-24 * max(1.0, mean**2):  # rounding, as in `paired`
         return Both(answers, p_both=1.0 if abs(mean) <= 1e-12 else NAN)
-    freedom, error = float(found.freedom[0]), float(np.sqrt(variance))
+    freedom, error = float(difference.freedom[0]), float(np.sqrt(variance))
     margin = error * float(stats.t.ppf((1 + LEVEL) / 2, freedom))
-    return Both(answers, mean / error, freedom, float(found.p[0]), mean - margin, mean + margin)
+    return Both(answers, mean / error, freedom, float(difference.p[0]), mean - margin, mean + margin)
 
 
 def two_sided(t: float, degrees: float) -> float:
@@ -184,12 +184,12 @@ def _noncentrality(t: float, degrees: int, share: float) -> float:
     """The non-centrality whose distribution function at `t` is `share`."""
 
     def excess(nc: float) -> float:
-        found = stats.nct.cdf(t, degrees, nc)
+        below = stats.nct.cdf(t, degrees, nc)
         if not np.isfinite(
-            found
+            below
         ):  # scipy fails at single points far from t, where it is 1 below t and 0 above
-            found = float(nc < t)
-        return found - share
+            below = float(nc < t)
+        return below - share
 
     reach = 10 + 4 * abs(t)  # far enough on either side for any number of degrees
     try:
@@ -231,11 +231,11 @@ def friedman(means: np.ndarray) -> dict[str, float]:
     """
     complete = np.round(means[np.isfinite(means).all(1)], 9)  # see signed_rank
     n, methods = complete.shape
-    found = {"n": n, "degrees": methods - 1, "chi2": NAN, "p": NAN, "kendall_w": NAN}
+    test = {"n": n, "degrees": methods - 1, "chi2": NAN, "p": NAN, "kendall_w": NAN}
     if n < 2 or methods < 3 or (complete == complete[:, :1]).all():
-        return found
+        return test
     chi2, p = stats.friedmanchisquare(*complete.T)
-    return found | {"chi2": float(chi2), "p": float(p), "kendall_w": float(chi2 / (n * (methods - 1)))}
+    return test | {"chi2": float(chi2), "p": float(p), "kendall_w": float(chi2 / (n * (methods - 1)))}
 
 
 @dataclass(frozen=True)
@@ -323,9 +323,9 @@ def mean_squares(scores: np.ndarray) -> dict[str, float]:
 def _start(scores: np.ndarray, components: Sequence[str]) -> MixedLMParams:
     """Where the search begins: the variances by mean squares, a missing score taken as its method's mean."""
     means = np.nanmean(scores, axis=(0, 1))
-    found = mean_squares(np.where(np.isfinite(scores), scores, means))
-    residual = found["residual"] if found["residual"] > 0 else 1.0
-    ratios = np.array([found[name] for name in components]) / residual
+    squares = mean_squares(np.where(np.isfinite(scores), scores, means))
+    residual = squares["residual"] if squares["residual"] > 0 else 1.0
+    ratios = np.array([squares[name] for name in components]) / residual
     return MixedLMParams.from_components(
         fe_params=np.r_[means[0], means[1:] - means[0]],
         vcomp=np.maximum(np.nan_to_num(ratios), 1e-3),  # at 0 the search could not leave it
@@ -355,7 +355,7 @@ def variant_differences(
     """
     if variants is None or len(np.unique(variants)) != 2:
         return pd.DataFrame()
-    first, second = (means[variants == one] for one in np.unique(variants))
+    first, second = (means[variants == variant] for variant in np.unique(variants))
     rows = pd.DataFrame(
         {"criterion": criterion, "method": method} | _two_sample(first[:, m, k], second[:, m, k])
         for k, criterion in enumerate(criteria)

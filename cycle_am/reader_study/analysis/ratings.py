@@ -119,8 +119,8 @@ def from_study(answers: pd.DataFrame, study: Study, key: Key, reference: str = p
     asked = pd.DataFrame(
         [
             (reader, item, criterion)
-            for reader, one in study.readers.items()
-            for item in one.order()
+            for reader, visits in study.readers.items()
+            for item in visits.order()
             for criterion in study.criteria
         ],
         columns=["reader", "item", "criterion"],
@@ -164,7 +164,7 @@ def from_csv(
     if absent:
         raise UserError(f"{file} has no column {absent[0]}; needed: {', '.join(NEEDED)}")
     table = table.apply(lambda column: column.map(_tidy if column.name in IDS else _value))
-    for name in (one for one in IDS if one in table):
+    for name in (identity for identity in IDS if identity in table):
         check_spellings(table[name].dropna().unique(), f"{file}: {name}")
     _refuse_unknown(chosen or [], table["criterion"].dropna().unique(), file)
     return assemble(
@@ -210,9 +210,9 @@ def assemble(
     readers = sorted(given["reader"].unique(), key=_natural)
     cases = sorted(asked["case"].unique(), key=_natural)
     names = _ordered_methods(asked["method"].unique(), methods, reference)
-    for what, found in (("readers", readers), ("methods", names)):
-        if len(found) < 2:
-            raise UserError(f"ratings by {len(found)} of the needed two or more {what}: nothing to compare")
+    for what, levels in (("readers", readers), ("methods", names)):
+        if len(levels) < 2:
+            raise UserError(f"ratings by {len(levels)} of the needed two or more {what}: nothing to compare")
     axes = [readers, cases, list(names), chosen]
     first, second = (_array(given[given["repeat"] == again], axes) for again in (False, True))
     everything = pd.concat([asked, table])
@@ -253,11 +253,11 @@ def _value(text: str | None) -> str | None:
     return None if text is None or text.strip().lower() in NOTHING else text.strip()
 
 
-def _refuse_unknown(criteria: Iterable[str], found: Sequence[str], file: Path) -> None:
-    unknown = [one for one in criteria if one not in found]
+def _refuse_unknown(criteria: Iterable[str], known: Sequence[str], file: Path) -> None:
+    unknown = [criterion for criterion in criteria if criterion not in known]
     if unknown:
         raise UserError(
-            f"{file} has no criterion {unknown[0]}; it has {', '.join(found)}: study.analyse.criteria="
+            f"{file} has no criterion {unknown[0]}; it has {', '.join(known)}: study.analyse.criteria="
         )
 
 
@@ -334,17 +334,19 @@ def _everything(table: pd.DataFrame) -> pd.DataFrame:
     return items.merge(readers, how="cross").merge(table[["criterion"]].drop_duplicates(), how="cross")
 
 
-def _ordered_methods(found: Sequence[str], names: Mapping[str, str] | None, reference: str) -> dict[str, str]:
+def _ordered_methods(
+    methods: Sequence[str], names: Mapping[str, str] | None, reference: str
+) -> dict[str, str]:
     """id -> name of the methods that were asked about: the reference first, where it is among them."""
     order = paper.METHODS if names is None else names
-    ordered = sorted(_in_order(found, order), key=lambda name: name != reference)
+    ordered = sorted(_in_order(methods, order), key=lambda name: name != reference)
     return {name: order.get(name, name) for name in ordered}
 
 
-def _in_order(found: Iterable[str], order: Iterable[str]) -> list[str]:
+def _in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
     """What was found, each once: first what is in `order`, in that order, then the rest as it appears."""
-    found = dict.fromkeys(found)
-    return list(dict.fromkeys([*(name for name in order if name in found), *found]))
+    names = dict.fromkeys(names)
+    return list(dict.fromkeys([*(name for name in order if name in names), *names]))
 
 
 def _array(rows: pd.DataFrame, axes: Sequence[Sequence[str]]) -> np.ndarray:
@@ -362,8 +364,8 @@ def _one_each(table: pd.DataFrame, of: str, what: str, order: Sequence[str]) -> 
     double = pairs[pairs.duplicated(of)]
     if len(double):
         raise UserError(f"{of} {double.iloc[0][of]} has more than one {what}; mend the column {what}")
-    found = pairs.set_index(of)[what].reindex(order)
-    return None if found.isna().any() else found.to_numpy()
+    values = pairs.set_index(of)[what].reindex(order)
+    return None if values.isna().any() else values.to_numpy()
 
 
 def _natural(text: str) -> tuple:

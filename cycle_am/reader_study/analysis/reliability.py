@@ -28,9 +28,11 @@ def inter_observer_rho(questionnaires: np.ndarray) -> Agreement:
     A pair has no correlation where one of the two gave the same rating throughout, or with fewer than two common
     answers: it is left out and counted.
     """
-    found = [pearson(first, second) for first, second in combinations(questionnaires, 2)]
-    defined = [r for r in found if np.isfinite(r)]
-    return Agreement(float(np.mean(defined)) if defined else NAN, len(defined), len(found) - len(defined))
+    correlations = [pearson(first, second) for first, second in combinations(questionnaires, 2)]
+    defined = [r for r in correlations if np.isfinite(r)]
+    return Agreement(
+        float(np.mean(defined)) if defined else NAN, len(defined), len(correlations) - len(defined)
+    )
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float:
@@ -129,16 +131,16 @@ class SelfAgreement(NamedTuple):
 def self_agreement(first: np.ndarray, second: np.ndarray) -> SelfAgreement:
     """First and second ratings of the same items, arrays of one shape; NaN where either is missing."""
     both = np.isfinite(first) & np.isfinite(second)
-    one, two = first[both], second[both]
-    if not len(one):
+    before, after = first[both], second[both]
+    if not len(before):
         return SelfAgreement(0, NAN, NAN, NAN, NAN)
-    difference = np.abs(one - two)
+    difference = np.abs(before - after)
     return SelfAgreement(
-        len(one),
+        len(before),
         float(difference.mean()),
         float((difference == 0).mean()),
-        weighted_kappa(one, two),
-        icc(np.stack([one, two])).single,
+        weighted_kappa(before, after),
+        icc(np.stack([before, after])).single,
     )
 
 

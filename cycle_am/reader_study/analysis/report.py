@@ -26,29 +26,29 @@ LEAD = (
 )
 
 
-def report(one: Analysis, folder: Path, notes: Mapping[str, str]) -> Report:
+def report(result: Analysis, folder: Path, notes: Mapping[str, str]) -> Report:
     """The page; draws its figures into `folder`."""
     title, lead = "Double-blind reader study", LEAD
-    if one.ratings.interim:
+    if result.ratings.interim:
         title, lead = f"INTERIM LOOK: {title}", f"The study was open and ratings were still to come. {lead}"
-    if one.ratings.simulated:
+    if result.ratings.simulated:
         title = f"SIMULATED DATA: {title}"
         lead = f"{draw.SIMULATED}: readers and ratings are synthetic. {lead}"
     sections = [
-        _answers(one),
-        _figure7(one, folder),
-        _tables(one),
-        _tests(one),
-        _mixed(one),
-        _agreement(one),
-        _variants(one),
-        _labels(one),
-        _criteria(one, folder),
-        _beside_the_paper(one),
+        _answers(result),
+        _figure7(result, folder),
+        _tables(result),
+        _tests(result),
+        _mixed(result),
+        _agreement(result),
+        _variants(result),
+        _labels(result),
+        _criteria(result, folder),
+        _beside_the_paper(result),
         _arithmetic(),
-        Section("Results in words", words.results(one)),
+        Section("Results in words", words.results(result)),
     ]
-    return Report(title, lead, _headlines(one), [section for section in sections if section], notes)
+    return Report(title, lead, _headlines(result), [section for section in sections if section], notes)
 
 
 def stars(p: float) -> str:
@@ -67,15 +67,15 @@ def _cell(value: float, low: float, high: float, mark: str = "") -> str:
     return f"{text} [{number(low, 2)}, {number(high, 2)}]" if math.isfinite(low) else text
 
 
-def _headlines(one: Analysis) -> list[Headline]:
-    found, scale = [], tables.fair(one.ratings)
+def _headlines(result: Analysis) -> list[Headline]:
+    headlines, scale = [], tables.fair(result.ratings)
     over = ", over questions with every answer" if scale == "matched" else ""
-    for criterion, name in zip(one.ratings.criteria, one.ratings.criterion_names, strict=True):
-        rows = one.means[(one.means["scale"] == scale) & (one.means["criterion"] == criterion)]
+    for criterion, name in zip(result.ratings.criteria, result.ratings.criterion_names, strict=True):
+        rows = result.means[(result.means["scale"] == scale) & (result.means["criterion"] == criterion)]
         first, second = (row for _, row in rows.sort_values("mean", ascending=False).head(2).iterrows())
-        names = one.ratings.methods
-        test = one.pair(scale, criterion, first["method"], second["method"])
-        found.append(
+        names = result.ratings.methods
+        test = result.pair(scale, criterion, first["method"], second["method"])
+        headlines.append(
             Headline(
                 f"{words.capital(name)}: highest mean",
                 names[first["method"]],
@@ -83,23 +83,23 @@ def _headlines(one: Analysis) -> list[Headline]:
                 f"difference: {words.p_text(test['p_both_holm'])}",
             )
         )
-    return found
+    return headlines
 
 
-def _answers(one: Analysis) -> Section:
-    r = one.ratings
+def _answers(result: Analysis) -> Section:
+    r = result.ratings
     text = [words.completeness(r)]
     if not len(r.missing):
         return Section("Ratings", text)
-    text += words.missing(one)
+    text += words.missing(result)
     text.append(
         "Methods are compared by the answers that a reader gave to both. Missing ratings are left out of each mean; a "
         "question with one has no ranks, and an item with one no place in the ICC. missing.csv names each."
     )
-    return Section("Ratings", text, [_lacking(one, "method", r.methods), _lacking(one, "reader", {})])
+    return Section("Ratings", text, [_lacking(result, "method", r.methods), _lacking(result, "reader", {})])
 
 
-def _lacking(one: Analysis, kind: str, names: Mapping[str, str]) -> Table:
+def _lacking(result: Analysis, kind: str, names: Mapping[str, str]) -> Table:
     rows = [
         [
             names.get(row.id, row.id),
@@ -107,55 +107,61 @@ def _lacking(one: Analysis, kind: str, names: Mapping[str, str]) -> Table:
             f"{row.missing:,}",
             f"{100 * row.missing / row.asked:.1f} %",
         ]
-        for row in one.gaps.of(kind).itertuples()
+        for row in result.gaps.of(kind).itertuples()
     ]
     return Table([words.capital(kind), "Asked for", "Missing", "Share"], rows)
 
 
-def _tables(one: Analysis) -> Section:
+def _tables(result: Analysis) -> Section:
     text = [
         "Means over readers' means with 95 % intervals of t over readers (another sample of readers, the same cases).",
         "Two adjustments stand side by side: the paper describes z-normalisation and its Table 3 shows centring. "
         "Centring takes the same number off all methods, so it leaves their differences and every t as they are "
         "in raw ratings, but for missing answers.",
     ]
-    if "matched" in tables.scales(one.ratings):
+    if "matched" in tables.scales(result.ratings):
         text.append(
             "Answers are missing, so the means over all given answers do not quite compare. Those over complete "
             "questions, which have every method's answer by the reader, do."
         )
-    note = STARS_NOTE.format(reference=one.ratings.names[0])
-    found = []
-    for scale, what in tables.scales(one.ratings).items():
+    note = STARS_NOTE.format(reference=result.ratings.names[0])
+    parts = []
+    for scale, what in tables.scales(result.ratings).items():
         better = "Lower" if what.lower_is_better else "Higher"
         rows = [
-            [name, *(_mean_cell(one, scale, criterion, method) for criterion in one.ratings.criteria)]
-            for method, name in one.ratings.methods.items()
+            [name, *(_mean_cell(result, scale, criterion, method) for criterion in result.ratings.criteria)]
+            for method, name in result.ratings.methods.items()
         ]
-        found.append(Table([what.title, *one.ratings.criterion_names], rows, f"{better} is better. {note}"))
-    return Section("Means and ranks (the paper's Tables 2 to 4)", text, found)
+        parts.append(
+            Table([what.title, *result.ratings.criterion_names], rows, f"{better} is better. {note}")
+        )
+    return Section("Means and ranks (the paper's Tables 2 to 4)", text, parts)
 
 
-def _mean_cell(one: Analysis, scale: str, criterion: str, method: str) -> str:
-    row = one.mean(scale, criterion, method)
-    mark = "" if method == one.ratings.reference else stars(one.test(scale, criterion, method)["p_both_holm"])
+def _mean_cell(result: Analysis, scale: str, criterion: str, method: str) -> str:
+    row = result.mean(scale, criterion, method)
+    mark = (
+        ""
+        if method == result.ratings.reference
+        else stars(result.test(scale, criterion, method)["p_both_holm"])
+    )
     return _cell(row["mean"], row["ci_low"], row["ci_high"], mark)
 
 
-def _figure7(one: Analysis, folder: Path) -> Section:
+def _figure7(result: Analysis, folder: Path) -> Section:
     caption = (
         "Figure 7 of the paper. Left: boxes are the single adjusted ratings, black dots and lines the means with "
         "their 95 % intervals over readers. "
     )
-    if len(one.by_label):
+    if len(result.by_label):
         caption += "Right: means and intervals for benign (blue) and malignant (red) lesions apart. "
     caption += "Top: centred, as in the paper's Table 3; bottom: z-adjusted, as in its text."
-    path = draw.ratings_by_method(folder / "figure7.png", one)
+    path = draw.ratings_by_method(folder / "figure7.png", result)
     return Section("Ratings by criterion and method", pictures=[Picture(path, caption)])
 
 
-def _tests(one: Analysis) -> Section:
-    r = one.ratings
+def _tests(result: Analysis) -> Section:
+    r = result.ratings
     text = [
         f"Raw ratings, {r.names[0]} less each other method, of the answers that a reader gave to both. Two tests stand "
         "side by side. Readers and lesions both random (Dorfman-Berbaum-Metz, Hillis' degrees of freedom): the "
@@ -170,15 +176,15 @@ def _tests(one: Analysis) -> Section:
     ]
     n = len(r.readers)
     columns = ["Both random", "t", "p, Holm", "Paired, these lesions", f"t({n - 1})", "p, Holm"]
-    found, others = [], []
+    parts, others = [], []
     for criterion, name in zip(r.criteria, r.criterion_names, strict=True):
         tested = [
-            (other, one.test("raw", criterion, method)) for method, other in list(r.methods.items())[1:]
+            (other, result.test("raw", criterion, method)) for method, other in list(r.methods.items())[1:]
         ]
-        found.append(Table([words.capital(name), *columns], [_test_row(*pair) for pair in tested]))
+        parts.append(Table([words.capital(name), *columns], [_test_row(*pair) for pair in tested]))
         others += [[f"{words.capital(name)}, {other}", *_other_tests(row)] for other, row in tested]
     columns = ["p, both random", f"p, t({n - 1})", f"p, t({n - 2})", "Wilcoxon", "g", "r"]
-    found.append(Table(["Without correction", *columns], others))
+    parts.append(Table(["Without correction", *columns], others))
     friedman = [
         [
             name,
@@ -187,15 +193,15 @@ def _tests(one: Analysis) -> Section:
             bounded(row["kendall_w"]),
             str(row["n"]),
         ]
-        for name, (_, row) in zip(r.criterion_names, one.friedman.iterrows(), strict=True)
+        for name, (_, row) in zip(r.criterion_names, result.friedman.iterrows(), strict=True)
     ]
     note = "All methods at once, over readers' means." + (
         " Not defined for two methods."
         if len(r.names) < 3
         else " Kendall's W: 1 where all readers rank the methods alike."
     )
-    found.append(Table(["Friedman", "Statistic", "p", "Kendall's W", "Readers"], friedman, note))
-    return Section("Tests between methods", text, found)
+    parts.append(Table(["Friedman", "Statistic", "p", "Kendall's W", "Readers"], friedman, note))
+    return Section("Tests between methods", text, parts)
 
 
 def _test_row(name: str, row: pd.Series) -> list[str]:
@@ -220,8 +226,8 @@ def _t(t: float, degrees: float) -> str:
     return words.t_text(t, degrees) if math.isfinite(t) else MISSING
 
 
-def _mixed(one: Analysis) -> Section:
-    r = one.ratings
+def _mixed(result: Analysis) -> Section:
+    r = result.ratings
     text = [
         f"Linear mixed-effects models by REML of the raw ratings: method fixed (difference from {r.names[0]}), "
         "reader and case crossed random effects. Random intercepts alone take all readers to see the same "
@@ -230,11 +236,11 @@ def _mixed(one: Analysis) -> Section:
         "second is the one to believe. z is normal, without a correction for few readers.",
     ]
     named = list(zip(r.criteria, r.criterion_names, strict=True))
-    found = []
+    parts = []
     for place, model in enumerate(inference.MODELS):
-        fits = [(name, one.mixed[criterion][place]) for criterion, name in named]
+        fits = [(name, result.mixed[criterion][place]) for criterion, name in named]
         rows = [row for name, fit in fits for row in _mixed_rows(name, fit, r.methods)]
-        found.append(Table([f"Model {model}", f"{r.names[0]} less", "Difference", "z", "p"], rows))
+        parts.append(Table([f"Model {model}", f"{r.names[0]} less", "Difference", "z", "p"], rows))
     for place, (model, components) in enumerate(inference.MODELS.items()):
         shown = [*components, "residual"]
         rows = [
@@ -243,12 +249,12 @@ def _mixed(one: Analysis) -> Section:
                 *(number(fit.components.get(key, math.nan), 3) for key in shown),
                 "converged" if fit.converged else fit.remark,
             ]
-            for name, fit in ((name, one.mixed[criterion][place]) for criterion, name in named)
+            for name, fit in ((name, result.mixed[criterion][place]) for criterion, name in named)
         ]
-        found.append(
+        parts.append(
             Table([f"Variances {model}", *(key.replace(" x ", " × ") for key in shown), "Fit"], rows)
         )
-    return Section("Mixed-effects models", text, found)
+    return Section("Mixed-effects models", text, parts)
 
 
 def _mixed_rows(name: str, fit: inference.Mixed, methods: Mapping[str, str]) -> list[list[str]]:
@@ -266,13 +272,13 @@ def _mixed_rows(name: str, fit: inference.Mixed, methods: Mapping[str, str]) -> 
     ]
 
 
-def _agreement(one: Analysis) -> Section:
+def _agreement(result: Analysis) -> Section:
     text = [
         "ρ: equation 7, mean pairwise Pearson correlation of the questionnaires. ICC: two-way random effects, "
         "absolute agreement, of a single reader, ICC(2,1), and of the mean of all, ICC(2,k). α: Krippendorff's, "
         "ordinal.",
     ]
-    undefined = int(one.agreement["undefined"].sum())
+    undefined = int(result.agreement["undefined"].sum())
     if undefined:
         text.append(
             "Pairs without a correlation, as a reader did not vary their ratings or two had too few in common: "
@@ -288,18 +294,18 @@ def _agreement(one: Analysis) -> Section:
             bounded(row["alpha"], 3),
             str(row["icc_items"]),
         ]
-        for name, (_, row) in zip(one.ratings.criterion_names, one.agreement.iterrows(), strict=True)
+        for name, (_, row) in zip(result.ratings.criterion_names, result.agreement.iterrows(), strict=True)
     ]
     columns = ["Between readers", "ρ", "Pairs", "ICC(2,1)", "ICC(2,k)", "α", "Items in the ICC"]
-    found = [Table(columns, rows)]
-    if len(one.repeats):
-        found.append(_repeats(one))
+    parts = [Table(columns, rows)]
+    if len(result.repeats):
+        parts.append(_repeats(result))
     else:
         text.append("No item was shown twice, so the readers' agreement with themselves is not known.")
-    return Section("Do readers agree?", text, found)
+    return Section("Do readers agree?", text, parts)
 
 
-def _repeats(one: Analysis) -> Table:
+def _repeats(result: Analysis) -> Table:
     rows = [
         [
             row["criterion"].replace("_", " "),
@@ -309,18 +315,18 @@ def _repeats(one: Analysis) -> Table:
             bounded(row["kappa"]),
             bounded(row["icc"]),
         ]
-        for _, row in one.repeats[one.repeats["reader"] == "all"].iterrows()
+        for _, row in result.repeats[result.repeats["reader"] == "all"].iterrows()
     ]
     columns = ["Within readers", "Pairs", "Mean |difference|", "Equal", "Weighted κ", "ICC(2,1)"]
     note = "Items shown twice, all readers together; each reader: repeats.csv. κ with quadratic weights."
     return Table(columns, rows, note)
 
 
-def _variants(one: Analysis) -> Section:
+def _variants(result: Analysis) -> Section:
     title = "Variants of the questionnaire"
-    if not len(one.variants):
+    if not len(result.variants):
         return Section(title, ["There are no two variants to compare."])
-    first, second = np.unique(one.ratings.variants)
+    first, second = np.unique(result.ratings.variants)
     text = [
         f"Mean of the readers of {first} less that of {second}; two-sample t-test of equal variances, t(N−2), the "
         "test for two independent groups; Holm's correction over all rows.",
@@ -328,32 +334,32 @@ def _variants(one: Analysis) -> Section:
     rows = [
         [
             row["criterion"].replace("_", " "),
-            one.ratings.methods[row["method"]],
+            result.ratings.methods[row["method"]],
             number(row["difference"], 2),
             f"t({row['degrees']}) = {number(row['t'], 2)}" if math.isfinite(row["t"]) else MISSING,
             _p(row["p"]),
             _p(row["p_holm"]),
         ]
-        for _, row in one.variants.iterrows()
+        for _, row in result.variants.iterrows()
     ]
     return Section(
         title, text, [Table([f"{first} − {second}", "Method", "Difference", "t", "p", "p, Holm"], rows)]
     )
 
 
-def _labels(one: Analysis) -> Section:
+def _labels(result: Analysis) -> Section:
     title = "Benign and malignant lesions"
-    if not len(one.label_tests):
+    if not len(result.label_tests):
         return Section(title, ["It is not known, or the same for all cases, which lesions are malignant."])
-    rows_of = one.by_label[one.by_label["scale"] == "raw"].set_index(["criterion", "method", "label"])
+    rows_of = result.by_label[result.by_label["scale"] == "raw"].set_index(["criterion", "method", "label"])
     rows = []
-    for _, test in one.label_tests.iterrows():
+    for _, test in result.label_tests.iterrows():
         key = test["criterion"], test["method"]
         cells = [_cell(*rows_of.loc[(*key, label), ["mean", "ci_low", "ci_high"]]) for label in (0, 1)]
         rows.append(
             [
                 test["criterion"].replace("_", " "),
-                one.ratings.methods[test["method"]],
+                result.ratings.methods[test["method"]],
                 *cells,
                 _cell(test["difference"], test["both_low"], test["both_high"]),
                 _p(test["p_both_holm"]),
@@ -374,9 +380,9 @@ def _labels(one: Analysis) -> Section:
     )
 
 
-def _criteria(one: Analysis, folder: Path) -> Section:
+def _criteria(result: Analysis, folder: Path) -> Section:
     pictures = []
-    tree = draw.criteria_tree(folder / "figure8.png", one)
+    tree = draw.criteria_tree(folder / "figure8.png", result)
     if tree:
         pictures.append(
             Picture(
@@ -385,7 +391,7 @@ def _criteria(one: Analysis, folder: Path) -> Section:
                 "dendrogram (average linkage of 1 − r).",
             )
         )
-    phi = draw.general_factor(folder / "figure9.png", one)
+    phi = draw.general_factor(folder / "figure9.png", result)
     if phi:
         pictures.append(
             Picture(
@@ -394,25 +400,25 @@ def _criteria(one: Analysis, folder: Path) -> Section:
                 "with 95 % intervals over readers), and its L1-normalised eigenvector.",
             )
         )
-    if len(one.ratings.criteria) < 2:
+    if len(result.ratings.criteria) < 2:
         text = ["There is one criterion: no correlations, and Φ is that criterion, standardised."]
     else:
-        text = [_kmo(one.kmo)]
-    if one.phi is None:
+        text = [_kmo(result.kmo)]
+    if result.phi is None:
         text.append("A criterion has one rating throughout: there is no general factor.")
         return Section("Do the criteria measure one thing?", text, pictures=pictures)
     rows = [
         [name, number(weight, 3), number(loading, 3)]
         for name, weight, loading in zip(
-            one.ratings.criterion_names, one.phi.weights, one.phi.loadings, strict=True
+            result.ratings.criterion_names, result.phi.weights, result.phi.loadings, strict=True
         )
     ]
-    explained = f"{100 * one.phi.explained:.1f} %"
+    explained = f"{100 * result.phi.explained:.1f} %"
     note = f"PCA of the standardised criteria; the first component explains {explained} of the variance."
     return Section(
         "Do the criteria measure one thing?",
         text,
-        [Table(["Criterion", "Weight in Φ (L1)", "Loading"], rows, note), _phi_table(one)],
+        [Table(["Criterion", "Weight in Φ (L1)", "Loading"], rows, note), _phi_table(result)],
         pictures,
     )
 
@@ -424,44 +430,53 @@ def _kmo(value: float) -> str:
     return f"Kaiser-Meyer-Olkin measure: KMO = {bounded(value, 3)}, {verdict}."
 
 
-def _phi_table(one: Analysis) -> Table:
-    tests = one.phi_tests.set_index(["first", "second"])
+def _phi_table(result: Analysis) -> Table:
+    tests = result.phi_tests.set_index(["first", "second"])
     rows = []
-    for _, row in one.phi_means.iterrows():
+    for _, row in result.phi_means.iterrows():
         method = row["method"]
         cells = [MISSING] * 4
-        if method != one.ratings.reference:
-            test = tests.loc[(one.ratings.reference, method)]
+        if method != result.ratings.reference:
+            test = tests.loc[(result.ratings.reference, method)]
             both = _t(test["t_both"], test["df_both"]), _p(test["p_both_holm"])
             cells = [*both, number(test["t"], 2), _p(test["p_holm"])]
-        rows.append([one.ratings.methods[method], _cell(row["mean"], row["ci_low"], row["ci_high"]), *cells])
-    columns = ["Φ", "Mean", f"Against {one.ratings.names[0]}, both random", "p, Holm", "paired t", "p, Holm"]
+        rows.append(
+            [result.ratings.methods[method], _cell(row["mean"], row["ci_low"], row["ci_high"]), *cells]
+        )
+    columns = [
+        "Φ",
+        "Mean",
+        f"Against {result.ratings.names[0]}, both random",
+        "p, Holm",
+        "paired t",
+        "p, Holm",
+    ]
     return Table(columns, rows)
 
 
-def _beside_the_paper(one: Analysis) -> Section | None:
+def _beside_the_paper(result: Analysis) -> Section | None:
     """This study's tables beside the published ones, where methods and criteria are the paper's."""
-    r = one.ratings
+    r = result.ratings
     if not set(r.methods) <= set(paper.METHODS) or not set(r.criteria) <= set(paper.CRITERIA):
         return None
     published = {"raw": paper.RAW, "centred": paper.ADJUSTED, "rank": paper.RANKS}
-    found = []
+    parts = []
     for scale, table in published.items():
         rows = []
         for method, name in r.methods.items():
-            here = [one.mean(scale, criterion, method) for criterion in r.criteria]
+            here = [result.mean(scale, criterion, method) for criterion in r.criteria]
             rows.append(
                 [name, *(_cell(row["mean"], row["answers_low"], row["answers_high"]) for row in here)]
             )
             cells = [table[method][criterion] for criterion in r.criteria]
             rows.append([f"{name}, published", *(_cell(cell.mean, cell.low, cell.high) for cell in cells)])
-        found.append(Table([tables.SCALES[scale].title, *r.criterion_names], rows))
+        parts.append(Table([tables.SCALES[scale].title, *r.criterion_names], rows))
     text = [
         "Intervals here are of the kind that the paper's appear to be, so that the two compare: percentiles of "
         f"the mean of {len(r.readers)} answers (as many as readers) drawn from all. They say how much a few "
         "single answers vary, and are too wide for the mean of all.",
     ]
-    return Section("Beside the published tables", text, found)
+    return Section("Beside the published tables", text, parts)
 
 
 def _arithmetic() -> Section:

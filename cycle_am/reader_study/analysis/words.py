@@ -33,18 +33,18 @@ INTERIM = (
 )
 
 
-def results(one: Analysis) -> list[str]:
+def results(result: Analysis) -> list[str]:
     """Paragraphs of plain text; figures as the APA writes them."""
     parts = [
-        _design(one),
-        " ".join(missing(one)),
-        *(_criterion(one, criterion) for criterion in one.ratings.criteria),
-        _agreement(one),
-        _questionnaire(one),
-        _factor(one),
+        _design(result),
+        " ".join(missing(result)),
+        *(_criterion(result, criterion) for criterion in result.ratings.criteria),
+        _agreement(result),
+        _questionnaire(result),
+        _factor(result),
     ]
-    marks = [SIMULATED] * one.ratings.simulated + [INTERIM] * one.ratings.interim
-    return [*marks, *filter(None, [*parts, looks(one.ratings)])]
+    marks = [SIMULATED] * result.ratings.simulated + [INTERIM] * result.ratings.interim
+    return [*marks, *filter(None, [*parts, looks(result.ratings)])]
 
 
 def count(n: int, noun: str, plural: str = "") -> str:
@@ -93,8 +93,8 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _design(one: Analysis) -> str:
-    r = one.ratings
+def _design(result: Analysis) -> str:
+    r = result.ratings
     labels = ""
     if r.labels is not None:
         benign, malignant = (int((r.labels == label).sum()) for label in (0, 1))
@@ -133,24 +133,24 @@ def few(r: Ratings) -> str:
     )
 
 
-def missing(one: Analysis) -> list[str]:
+def missing(result: Analysis) -> list[str]:
     """How many answers are missing by method, and whether at random; nothing where none is."""
-    found, r = one.gaps, one.ratings
+    gaps, r = result.gaps, result.ratings
     if not len(r.missing):
         return []
-    rows = found.of("method")
+    rows = gaps.of("method")
     shares = [f"{row.missing:,} of {row.asked:,} for {r.methods[row.id]}" for row in rows.itertuples()]
     text = [f"Missing were {listed(shares)}."]
     reasons = []
-    if found.by_method:
+    if gaps.by_method:
         reasons.append(
-            f"the methods lack different numbers of answers (Cochran's Q, {p_text(found.p_method)})"
+            f"the methods lack different numbers of answers (Cochran's Q, {p_text(gaps.p_method)})"
         )
-    if found.by_case:
-        better = "higher" if found.rho > 0 else "lower"
+    if gaps.by_case:
+        better = "higher" if gaps.rho > 0 else "lower"
         reasons.append(
-            f"cases that lack more answers were rated {better} (Spearman's ρ = {bounded(found.rho)}, "
-            f"{p_text(found.p_case)})"
+            f"cases that lack more answers were rated {better} (Spearman's ρ = {bounded(gaps.rho)}, "
+            f"{p_text(gaps.p_case)})"
         )
     if reasons:
         text.append(
@@ -177,57 +177,57 @@ def completeness(r: Ratings) -> str:
     return text
 
 
-def _criterion(one: Analysis, criterion: str) -> str:
-    names, scale = one.ratings.methods, tables.fair(one.ratings)
+def _criterion(result: Analysis, criterion: str) -> str:
+    names, scale = result.ratings.methods, tables.fair(result.ratings)
     over = ", over the questions that have every method's answer" if scale == "matched" else ""
-    rows = sorted((one.mean(scale, criterion, m) for m in names), key=lambda row: -row["mean"])
+    rows = sorted((result.mean(scale, criterion, m) for m in names), key=lambda row: -row["mean"])
     described = [
         f"{names[row['method']]} (M = {number(row['mean'], 2)}, {within(row['ci_low'], row['ci_high'])})"
         for row in rows
     ]
-    ranks = [f"{number(one.mean('rank', criterion, m)['mean'], 2)} ({name})" for m, name in names.items()]
+    ranks = [f"{number(result.mean('rank', criterion, m)['mean'], 2)} ({name})" for m, name in names.items()]
     return " ".join(
         [
             f"Regarding {criterion.replace('_', ' ')}{over}, the highest mean rating was that of {described[0]}, "
             f"followed by {listed(described[1:])}.",
-            *_friedman(one, criterion),
-            *_against_reference(one, criterion),
+            *_friedman(result, criterion),
+            *_against_reference(result, criterion),
             f"Mean ranks within a question, 1 being the best, were {listed(ranks)}.",
-            _mixed(one, criterion),
+            _mixed(result, criterion),
         ]
     )
 
 
-def _friedman(one: Analysis, criterion: str) -> list[str]:
-    found = one.friedman[one.friedman["criterion"] == criterion].iloc[0]
-    if not math.isfinite(found["p"]):
+def _friedman(result: Analysis, criterion: str) -> list[str]:
+    test = result.friedman[result.friedman["criterion"] == criterion].iloc[0]
+    if not math.isfinite(test["p"]):
         return []
-    differ = "differed" if found["p"] < SIGNIFICANT else "did not differ significantly"
+    differ = "differed" if test["p"] < SIGNIFICANT else "did not differ significantly"
     return [
-        f"Overall, for these cases alone, the methods {differ}, Friedman χ²({found['degrees']}, N = {found['n']}) = "
-        f"{number(found['chi2'], 2)}, {p_text(found['p'])}, Kendall's W = {bounded(found['kendall_w'])}."
+        f"Overall, for these cases alone, the methods {differ}, Friedman χ²({test['degrees']}, N = {test['n']}) = "
+        f"{number(test['chi2'], 2)}, {p_text(test['p'])}, Kendall's W = {bounded(test['kendall_w'])}."
     ]
 
 
-def _against_reference(one: Analysis, criterion: str) -> list[str]:
+def _against_reference(result: Analysis, criterion: str) -> list[str]:
     """One sentence each for the methods rated lower than the reference, higher, neither, and not tested."""
     groups: dict[str, list[str]] = {}
     drawn_alone = []
-    for method, name in list(one.ratings.methods.items())[1:]:
-        row = one.test("raw", criterion, method)
+    for method, name in list(result.ratings.methods.items())[1:]:
+        row = result.test("raw", criterion, method)
         groups.setdefault(_verdict(row), []).append(f"{name} ({_test_text(row)})")
         if _verdict(row) == "alike" and row["p_holm"] < SIGNIFICANT:
             drawn_alone.append(name)
-    reference = one.ratings.names[0]
+    reference = result.ratings.names[0]
     sentences = {
         "alike": "No significant difference was found between {} and {}.",
         "not tested": "No test with readers and cases both random has a value for {} and {}.",
     }
     text = [
         sentences.get(verdict, f"{{}} was rated significantly {verdict} than {{}}.").format(
-            reference, listed(found)
+            reference, listed(methods)
         )
-        for verdict, found in groups.items()
+        for verdict, methods in groups.items()
     ]
     if drawn_alone:
         text.append(
@@ -265,28 +265,30 @@ def _test_text(row) -> str:
     return "; ".join([*parts, text])
 
 
-def _mixed(one: Analysis, criterion: str) -> str:
-    fit = one.mixed[criterion][-1]
+def _mixed(result: Analysis, criterion: str) -> str:
+    fit = result.mixed[criterion][-1]
     model = (
         "a linear mixed model with readers, cases and their interactions with the method as random effects"
     )
     if not fit.converged:
         return f"{capital(model)} {fit.remark.split(';')[0]}."
-    names = one.ratings.methods
-    found = [
+    names = result.ratings.methods
+    differences = [
         f"{number(row.difference, 2)} from {names[row.method]}, {within(row.ci_low, row.ci_high)}"
         for row in fit.effects.itertuples()
     ]
-    return f"In {model} (normal intervals), {one.ratings.names[0]} differed by {'; by '.join(found)}."
+    return (
+        f"In {model} (normal intervals), {result.ratings.names[0]} differed by {'; by '.join(differences)}."
+    )
 
 
-def _agreement(one: Analysis) -> str:
-    rows = one.agreement
+def _agreement(result: Analysis) -> str:
+    rows = result.agreement
     text = (
         "Inter-observer reliability, the mean pairwise Pearson correlation of the questionnaires, was ρ = "
-        f"{_per_criterion(one, rows['rho'], 3)}. ICC(2,1) was {_per_criterion(one, rows['icc_single'])}, ICC(2,k) "
-        f"{_per_criterion(one, rows['icc_average'])}, Krippendorff's ordinal α "
-        f"{_per_criterion(one, rows['alpha'])}."
+        f"{_per_criterion(result, rows['rho'], 3)}. ICC(2,1) was {_per_criterion(result, rows['icc_single'])}, "
+        f"ICC(2,k) {_per_criterion(result, rows['icc_average'])}, Krippendorff's ordinal α "
+        f"{_per_criterion(result, rows['alpha'])}."
     )
     undefined = int(rows["undefined"].sum())
     if undefined:
@@ -296,29 +298,29 @@ def _agreement(one: Analysis) -> str:
             f"{verb} no value, as a reader did not vary their ratings or two had too few in common, and entered no "
             "mean."
         )
-    if len(one.repeats):
-        own = one.repeats[one.repeats["reader"] == "all"]
+    if len(result.repeats):
+        own = result.repeats[result.repeats["reader"] == "all"]
         text += (
             " On items shown again, readers differed from their first rating by a mean of "
-            f"{_per_criterion(one, own['mean_difference'], form=number)} points; weighted κ was "
-            f"{_per_criterion(one, own['kappa'])}."
+            f"{_per_criterion(result, own['mean_difference'], form=number)} points; weighted κ was "
+            f"{_per_criterion(result, own['kappa'])}."
         )
     return text
 
 
-def _per_criterion(one: Analysis, values: Iterable[float], digits: int = 2, form=bounded) -> str:
+def _per_criterion(result: Analysis, values: Iterable[float], digits: int = 2, form=bounded) -> str:
     """`.64 (intuitive validity), .59 (semantic meaningfulness) and .56 (image quality)`."""
-    named = zip(values, one.ratings.criterion_names, strict=True)
+    named = zip(values, result.ratings.criterion_names, strict=True)
     return listed([f"{form(value, digits)} ({name})" for value, name in named])
 
 
-def _questionnaire(one: Analysis) -> str:
-    rows = one.variants
+def _questionnaire(result: Analysis) -> str:
+    rows = result.variants
     if not len(rows) or not np.isfinite(rows["p"]).any():
         return ""
-    first, second = np.unique(one.ratings.variants)
-    found = rows[rows["p_holm"] < SIGNIFICANT]
-    if not len(found):
+    first, second = np.unique(result.ratings.variants)
+    significant = rows[rows["p_holm"] < SIGNIFICANT]
+    if not len(significant):
         low, high, corrected = (
             bounded(p, 3) for p in (rows["p"].min(), rows["p"].max(), rows["p_holm"].min())
         )
@@ -327,30 +329,30 @@ def _questionnaire(one: Analysis) -> str:
             f"any method and criterion (two-sample t-tests, uncorrected p from {low} to {high}, lowest corrected "
             f"p = {corrected})."
         )
-    names = one.ratings.methods
+    names = result.ratings.methods
     described = [
         f"{names[row.method]}'s {row.criterion.replace('_', ' ')} ({t_text(row.t, row.degrees)}, "
         f"{p_text(row.p_holm)})"
-        for row in found.itertuples()
+        for row in significant.itertuples()
     ]
     return f"The variants {first} and {second} of the questionnaire differed significantly in {listed(described)}."
 
 
-def _factor(one: Analysis) -> str:
-    names = one.ratings.criterion_names
-    if one.phi is None or len(names) < 2:
+def _factor(result: Analysis) -> str:
+    names = result.ratings.criterion_names
+    if result.phi is None or len(names) < 2:
         return ""
-    found = sorted(
-        (one.correlations[i, j], names[i], names[j])
+    pairs = sorted(
+        (result.correlations[i, j], names[i], names[j])
         for i in range(len(names))
         for j in range(i + 1, len(names))
     )
     span = [
-        f"{bounded(r, 3)} ({first} and {second})" for r, first, second in (found[0], found[-1])[: len(found)]
+        f"{bounded(r, 3)} ({first} and {second})" for r, first, second in (pairs[0], pairs[-1])[: len(pairs)]
     ]
-    kmo = f"; KMO = {bounded(one.kmo, 3)}" if math.isfinite(one.kmo) else ""
+    kmo = f"; KMO = {bounded(result.kmo, 3)}" if math.isfinite(result.kmo) else ""
     return (
         f"The criteria correlated with r = {' to '.join(span)}{kmo}. A general factor Φ, the first principal "
-        f"component, accounted for {100 * one.phi.explained:.1f}% of the variance, with weights of "
-        f"{_per_criterion(one, one.phi.weights)}."
+        f"component, accounted for {100 * result.phi.explained:.1f}% of the variance, with weights of "
+        f"{_per_criterion(result, result.phi.weights)}."
     )

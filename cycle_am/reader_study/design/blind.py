@@ -40,17 +40,17 @@ def find_leaks(data: bytes, key: Key, labels: bool = False) -> list[str]:
     """
     if not data.startswith(PNG):
         return _search(data, key, labels)
-    found = []
+    leaks = []
     for name, body in _beside_pixels(data):
-        found.append(f"the PNG has {name}")
-        found += [leak for part in (body, *_inflated(body)) for leak in _search(part, key, labels)]
-    return found
+        leaks.append(f"the PNG has {name}")
+        leaks += [leak for part in (body, *_inflated(body)) for leak in _search(part, key, labels)]
+    return leaks
 
 
 def study_leaks(folder: Path, study: Study, key: Key) -> list[str]:
     """What the files below `public/` tell of the key, by content, name, order, size or time."""
     files = sorted(path for path in (folder / "public").rglob("*") if path.is_file())
-    found = [
+    leaks = [
         f"{path.relative_to(folder)}: {leak}"
         for path in files
         for leak in find_leaks(path.name.encode() + b"\n", key, labels=True)
@@ -58,19 +58,19 @@ def study_leaks(folder: Path, study: Study, key: Key) -> list[str]:
     ]
     stored = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     without_texts = json.dumps({name: part for name, part in stored.items() if name != "texts"})
-    found += [f"{STUDY}: {leak}" for leak in find_leaks(without_texts.encode(), key, labels=True)]
-    found += _telling_order(folder, study, stored) + _telling_pictures(folder, study)
-    return found + _telling_decision(study)
+    leaks += [f"{STUDY}: {leak}" for leak in find_leaks(without_texts.encode(), key, labels=True)]
+    leaks += _telling_order(folder, study, stored) + _telling_pictures(folder, study)
+    return leaks + _telling_decision(study)
 
 
 def _search(data: bytes, key: Key, labels: bool = False) -> list[str]:
-    found = []
+    leaks = []
     for text in (part.decode(errors="replace") for part in [data, *_decoded(data)]):
-        found += [f"names {name}" for name in _names(key) if naming(name).search(text)]
-        found += [f"holds a digest of {name}" for name, digest in _digests(key) if digest in text.lower()]
-        found += [f"holds a label: {one.group()}" for one in LABEL_FIELD.finditer(text)]
-        found += [f"holds a label: {one.group()}" for one in LABEL_WORD.finditer(text) if labels]
-    return list(dict.fromkeys(found))
+        leaks += [f"names {name}" for name in _names(key) if naming(name).search(text)]
+        leaks += [f"holds a digest of {name}" for name, digest in _digests(key) if digest in text.lower()]
+        leaks += [f"holds a label: {match.group()}" for match in LABEL_FIELD.finditer(text)]
+        leaks += [f"holds a label: {match.group()}" for match in LABEL_WORD.finditer(text) if labels]
+    return list(dict.fromkeys(leaks))
 
 
 def _names(key: Key) -> list[str]:
@@ -128,18 +128,18 @@ def _inflated(body: bytes) -> Iterator[bytes]:
 
 def _telling_order(folder: Path, study: Study, stored: dict) -> list[str]:
     """Items in the order in which they were made would tell their methods; so would the times of their files."""
-    found = (
+    leaks = (
         [] if list(stored["items"]) == sorted(stored["items"]) else [f"{STUDY}: items are not sorted by id"]
     )
     files = sorted((folder / IMAGES).iterdir())
     times = [file.stat().st_ctime_ns for file in files]
     if times != sorted(times):
-        found.append(f"{IMAGES}: files were not written in the order of their names")
+        leaks.append(f"{IMAGES}: files were not written in the order of their names")
     if len({file.stat().st_mtime_ns for file in files}) > 1:
-        found.append(f"{IMAGES}: files have different times")
+        leaks.append(f"{IMAGES}: files have different times")
     wanted = {name for item in study.items.values() for name in (item.original, item.overlay)}
     extra = {file.name for file in files} ^ wanted
-    return found + [f"{IMAGES}: {name} is not both listed and there" for name in sorted(extra)]
+    return leaks + [f"{IMAGES}: {name} is not both listed and there" for name in sorted(extra)]
 
 
 def _telling_pictures(folder: Path, study: Study) -> list[str]:
@@ -153,8 +153,8 @@ def _telling_pictures(folder: Path, study: Study) -> list[str]:
             lengths.setdefault(part, set()).add(len(content))
     return [
         f"{IMAGES}: {part} pictures differ in {what}"
-        for what, found in (("format or size", kinds), ("number of bytes", lengths))
-        for part, kind in found.items()
+        for what, kinds_of in (("format or size", kinds), ("number of bytes", lengths))
+        for part, kind in kinds_of.items()
         if len(kind) > 1
     ]
 

@@ -35,7 +35,7 @@ class Material:
     def usable(self) -> np.ndarray:
         """(N,) bool: known label, classified correctly, and every method has a map."""
         correct = (self.label >= 0) & (decided(self.p) == self.label)
-        known = [np.isfinite(one).all((1, 2)) for one in self.maps.values()]
+        known = [np.isfinite(maps).all((1, 2)) for maps in self.maps.values()]
         return correct & np.logical_and.reduce(known)
 
 
@@ -76,15 +76,15 @@ def draw_cases(material: Material, counts: Sequence[int], rng: np.random.Generat
     Raises UserError where there are fewer.
     """
     usable = material.usable()
-    found = [np.flatnonzero(usable & (material.label == label)) for label in range(len(LABELS))]
-    for name, wanted, there in zip(LABELS, counts, found, strict=True):
+    pools = [np.flatnonzero(usable & (material.label == label)) for label in range(len(LABELS))]
+    for name, wanted, there in zip(LABELS, counts, pools, strict=True):
         if len(there) < wanted:
             raise UserError(
                 f"only {len(there)} {name} cases of {(material.label == LABELS.index(name)).sum()} were classified "
                 f"correctly and explained by all methods, {wanted} are wanted; set study.create.{name}={len(there)}"
             )
     return np.concatenate(
-        [rng.choice(there, count, replace=False) for there, count in zip(found, counts, strict=True)]
+        [rng.choice(there, count, replace=False) for there, count in zip(pools, counts, strict=True)]
     )
 
 

@@ -40,13 +40,13 @@ def sequences(pairs: int, questions: int, methods: int, rng: np.random.Generator
     """
     square = williams(methods)
     rows = len(square)
-    found = np.empty((pairs, questions, methods), dtype=np.int64)
+    orders = np.empty((pairs, questions, methods), dtype=np.int64)
     for p in range(0, pairs, rows):
         for q in range(0, questions, rows):
-            part = found[p : p + rows, q : q + rows]
+            part = orders[p : p + rows, q : q + rows]
             row = np.add.outer(rng.permutation(rows), rng.permutation(rows)) % rows
             part[:] = rng.permutation(methods)[square[row[: part.shape[0], : part.shape[1]]]]
-    return found
+    return orders
 
 
 def draw_orders(

@@ -20,17 +20,17 @@ def plan(cfg: DictConfig) -> Path:
     Raises UserError for settings that no study can have.
     """
     check(cfg.study.plan)
-    made = calculate(cfg.study.plan, cfg.seed)
+    planned = calculate(cfg.study.plan, cfg.seed)
     folder = Path(cfg.study.plan.out)
     for name, table in (
-        ("plan", made.power),
-        ("paper_design", made.own_design),
-        ("false_positives", made.false_positives),
+        ("plan", planned.power),
+        ("paper_design", planned.own_design),
+        ("false_positives", planned.false_positives),
     ):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.4g"))
-    picture = power_curves(folder / "power.png", made)
-    print("\n".join(sentences(made)))
-    return write_report(folder / "plan.html", report(made, picture))
+    picture = power_curves(folder / "power.png", planned)
+    print("\n".join(sentences(planned)))
+    return write_report(folder / "plan.html", report(planned, picture))
 
 
 def check(settings: DictConfig) -> None:

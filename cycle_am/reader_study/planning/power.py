@@ -65,7 +65,7 @@ def power_table(
     for part in simulated(model, max(readers), max(cases), studies, seed):
         differences = [part[..., first, 0] - part[..., other, 0] for other in others]
         for test, c, r in designs:
-            estimates[test, c, r].append([TESTS[test](one[:, :r, :c]) for one in differences])
+            estimates[test, c, r].append([TESTS[test](difference[:, :r, :c]) for difference in differences])
         if progress is not None:
             progress.update(len(part))
     rows = []
@@ -87,10 +87,10 @@ def power_table(
     return pd.DataFrame(rows)
 
 
-def share(found: int, studies: int) -> Estimate:
+def share(successes: int, studies: int) -> Estimate:
     """A share of simulated studies with its 95 % Wilson interval."""
-    low, high = proportion_confint(found, studies, alpha=0.05, method="wilson")
-    return Estimate(value=found / studies, ci_low=float(low), ci_high=float(high), n=studies)
+    low, high = proportion_confint(successes, studies, alpha=0.05, method="wilson")
+    return Estimate(value=successes / studies, ci_low=float(low), ci_high=float(high), n=studies)
 
 
 def detectable(variance: float, freedom: float, alpha: float = 0.05, wanted: float = 0.8) -> float:
@@ -164,12 +164,12 @@ def false_positives(
     """
     rows = []
     for name in ("every lesion", "mean over lesions"):
-        null, found = alike(model, name == "every lesion"), Counter()
+        null, rejected = alike(model, name == "every lesion"), Counter()
         for part in simulated(null, readers, cases, studies, seed):
-            found.update({test: int((p < alpha).sum()) for test, p in p_values(part[..., 0]).items()})
+            rejected.update({test: int((p < alpha).sum()) for test, p in p_values(part[..., 0]).items()})
             if progress is not None:
                 progress.update(len(part))
-        for test, count in found.items():
+        for test, count in rejected.items():
             rate = share(count, studies)
             rows.append(
                 {
@@ -190,6 +190,6 @@ def _friedman(blocks: np.ndarray) -> np.ndarray:
 
 def _all_found(estimates: Sequence[Difference], alpha: float) -> np.ndarray:
     """(S,) whether every difference is found, in the right direction."""
-    p = np.apply_along_axis(holm, -1, np.stack([one.p for one in estimates], -1))
-    better = np.stack([one.t > 0 for one in estimates], -1)
+    p = np.apply_along_axis(holm, -1, np.stack([estimate.p for estimate in estimates], -1))
+    better = np.stack([estimate.t > 0 for estimate in estimates], -1)
     return (better & (p < alpha)).all(-1)

@@ -125,7 +125,7 @@ def readers_model(
         raise UserError(
             f"study.simulate.effects={effects}: give paper, none or mean ratings, e.g. {{lrp: 1.0}}"
         )
-    unknown = [one for one in criteria if one not in paper.CRITERIA]
+    unknown = [criterion for criterion in criteria if criterion not in paper.CRITERIA]
     if unknown:
         raise UserError(
             f"nothing is published of the criterion {unknown[0]}, so no reader can be made for it"
@@ -133,10 +133,10 @@ def readers_model(
     model = calibration.published(preference).only(*criteria)
     if effects == "none":
         means = np.broadcast_to(calibration.RAW.mean(0), (len(methods), len(paper.CRITERIA)))
-        means = means[:, [list(paper.CRITERIA).index(one) for one in criteria]]
+        means = means[:, [list(paper.CRITERIA).index(criterion) for criterion in criteria]]
     else:
         given = {} if effects == "paper" else effects
-        means = np.array([[_mean(method, one, given) for one in criteria] for method in methods])
+        means = np.array([[_mean(method, criterion, given) for criterion in criteria] for method in methods])
     try:
         return replace(model, methods=tuple(methods)).expecting(means)
     except ValueError as error:

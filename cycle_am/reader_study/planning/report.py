@@ -64,8 +64,10 @@ def sentences(plan: Plan) -> list[str]:
 
 def _sentence(plan: Plan, rows: pd.DataFrame, cases: int, fewest: int | None) -> str:
     readers = rows["readers"].max() if fewest is None else fewest
-    found = rows[(rows["cases"] == cases) & (rows["readers"] == readers)].iloc[0]
-    power = f"a power of {percent(found['power'])} [{number(100 * found['low'], 0)}, {number(100 * found['high'], 0)}]"
+    row = rows[(rows["cases"] == cases) & (rows["readers"] == readers)].iloc[0]
+    power = (
+        f"a power of {percent(row['power'])} [{number(100 * row['low'], 0)}, {number(100 * row['high'], 0)}]"
+    )
     what = f"a difference of {number(plan.effect, 2)} points"
     if fewest is None:
         return f"With {cases} lesions, even {readers} readers detect {what} only with {power}."
@@ -147,18 +149,18 @@ def _answer(plan: Plan) -> list[str]:
 
 def _headlines(plan: Plan) -> list[Headline]:
     cases = _shown_cases(plan)
-    found = []
+    headlines = []
     for test, question in QUESTIONS.items():
         rows = plan.power[plan.power["test"] == test]
         fewest = fewest_readers(rows, plan.wanted)[cases]
-        found.append(Headline("readers needed", _count(fewest, rows), f"{cases} lesions, {question}"))
+        headlines.append(Headline("readers needed", _count(fewest, rows), f"{cases} lesions, {question}"))
     own = plan.own_design.set_index(["criterion", "preference"]).loc[
         (plan.criterion, percent(plan.preference))
     ]
     against = (
         f"points: {paper.READERS} readers, {paper.LESIONS} lesions, power {percent(plan.wanted)}, in general"
     )
-    return [*found, Headline("the paper's design detects", number(own["detectable_both"], 2), against)]
+    return [*headlines, Headline("the paper's design detects", number(own["detectable_both"], 2), against)]
 
 
 def _count(fewest: int | None, rows: pd.DataFrame) -> str:

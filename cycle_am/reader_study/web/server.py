@@ -121,8 +121,8 @@ class Site:
         """The reader's language, else the browser's, else the study's first."""
         wanted = [login.language] if login and login.language else []
         accepted = request.headers.get("accept-language", "").split(",")
-        wanted += [one.split(";")[0].strip().split("-")[0] for one in accepted]
-        return next((one for one in wanted if one in self.study.languages), self.study.languages[0])
+        wanted += [tag.split(";")[0].strip().split("-")[0] for tag in accepted]
+        return next((tag for tag in wanted if tag in self.study.languages), self.study.languages[0])
 
     def page(
         self, request: Request, name: str, login: Login | None = None, status: int = 200, **values: Any
@@ -386,16 +386,16 @@ def open_link(token: str, request: Request, site: SiteOf) -> Response:
     SameSite=Strict cookie along a redirect.
     """
     try:
-        found = site.store.log_in(token)
+        opened = site.store.log_in(token)
     except Revoked:
         return site.message(request, 403, lambda text: text["login"]["revoked"])
-    if found is None:
+    if opened is None:
         address = request.client.host if request.client else ""
         if site.throttle.blocks(address):
             raise HTTPException(429, "too many")
         site.throttle.note(address)
         return site.message(request, 404, lambda text: text["login"]["unknown"])
-    session, login = found
+    session, login = opened
     target = site.root + ("/progress" if login.is_coordinator else "/")
     response = site.page(request, "login", login, target=target)
     response.set_cookie(

@@ -25,7 +25,9 @@ class Sheet:
 
     def missing(self, position: int) -> list[str]:
         """Criteria without an answer at a position."""
-        return [one for one in self.criteria if (self.item(position), one) not in self.answered]
+        return [
+            criterion for criterion in self.criteria if (self.item(position), criterion) not in self.answered
+        ]
 
     def open_positions(self) -> list[int]:
         """Positions where something is missing."""
