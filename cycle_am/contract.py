@@ -1,14 +1,16 @@
 """The batch contract of all data modules: sizes, label values, the intensity scale, the check of a batch.
 
 A batch is a dict with
-    image       float32 (N, 1, 64, 64) in [0, 1]: Hounsfield units clipped to [-1000, 400] and scaled linearly
-    label       int64 (N,): 0 benign, 1 malignant, -1 unknown (never in a loss or a metric)
+    image       float32 (N, C, S, S) in [0, 1]; channels C, side S and what 0 and 1 stand for are the task's
+                (`cycle_am.task`); of CT 1, 64, and Hounsfield units clipped to [-1000, 400] and scaled linearly
+    label       int64 (N,): number of one of the task's classes (of CT 0 benign, 1 malignant), -1 unknown (never in a
+                loss or a metric)
     case_id     list of N str
     patient_id  list of N str
-    mask        float32 (N, 1, 64, 64) in [0, 1], share of readers who drew the pixel; absent where the source
+    mask        float32 (N, 1, S, S) in [0, 1], share of readers who drew the pixel; absent where the source
                 has none
     has_mask    bool (N,), beside `mask`: False where this case has none (its mask is zero)
-    other       float32 (N, 1, 64, 64) in [0, 1], another training case each; only where pairs were asked for
+    other       float32 (N, C, S, S) in [0, 1], another training case each; only where pairs were asked for
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ LABEL_NAMES = {BENIGN: "benign", MALIGNANT: "malignant", UNKNOWN: "unknown"}
 
 
 class Changed(NamedTuple):
-    """What becomes of images on the way to each class, tensors or arrays (N, 1, H, W) in [0, 1].
+    """What becomes of images on the way to each class, tensors or arrays (N, C, H, W) in [0, 1].
 
     An explained model gives two of them: `generate(x)`, G-(x) and G+(x); and `cycle(x)`, each brought back by the other
     generator, G+(G-(x)) and G-(G+(x)), which should be x again.
@@ -40,6 +42,18 @@ class Changed(NamedTuple):
 
     neg: Any
     pos: Any
+
+
+def one_map(change: Any) -> Any:
+    """A change of images, tensor or array (N, C, H, W), as one number a pixel (N, H, W).
+
+    Of one channel it is the change itself. Of several it is their root mean square, so that a change of colour alone
+    counts too, negative where the pixel becomes darker (the mean falls).
+    """
+    if change.shape[1] == 1:
+        return change[:, 0]
+    darker = change.mean(1) < 0
+    return (change**2).mean(1) ** 0.5 * (1 - 2 * (darker.float() if hasattr(darker, "float") else darker))
 
 
 @overload
@@ -57,7 +71,7 @@ def scale_hu(hu):
     return np.clip(scaled, 0.0, 1.0)
 
 
-def check_batch(batch: dict[str, Any]) -> None:
+def check_batch(batch: dict[str, Any], channels: int = 1, size: int = IMAGE_SIZE, classes: int = 2) -> None:
     """Raise UserError where a batch breaks the contract above (missing key, shape, type, range, NaN)."""
     for key in ("image", "label", "case_id", "patient_id"):
         if key not in batch:
@@ -65,18 +79,17 @@ def check_batch(batch: dict[str, Any]) -> None:
                 f"batch has no '{key}'; the data module must give image, label, case_id and patient_id"
             )
     count = len(batch["image"])
-    for key in ("image", "mask", "other"):
+    for key, depth in (("image", channels), ("mask", 1), ("other", channels)):
         if key in batch:
-            _check_image(key, batch[key], count)
-    _check_label(batch["label"], count)
+            _check_image(key, batch[key], (count, depth, size, size))
+    _check_label(batch["label"], count, classes)
     for key in ("case_id", "patient_id"):
         _check_ids(key, batch[key], count)
 
 
-def _check_image(key: str, image: Any, count: int) -> None:
+def _check_image(key: str, image: Any, expected: tuple[int, int, int, int]) -> None:
     import torch
 
-    expected = (count, 1, IMAGE_SIZE, IMAGE_SIZE)
     if not isinstance(image, torch.Tensor) or image.dtype != torch.float32:
         kind = getattr(image, "dtype", type(image).__name__)
         raise UserError(f"batch['{key}'] is {kind}; convert it to a float32 tensor")
@@ -84,21 +97,21 @@ def _check_image(key: str, image: Any, count: int) -> None:
         raise UserError(
             f"batch['{key}'] has shape {tuple(image.shape)}, not {expected}; resample it to the window"
         )
-    low, high = (image.min().item(), image.max().item()) if count else (0.0, 1.0)
+    low, high = (image.min().item(), image.max().item()) if len(image) else (0.0, 1.0)
     if not (low >= 0.0 and high <= 1.0):  # written so that NaN fails too
         raise UserError(
-            f"batch['{key}'] has values from {low:g} to {high:g}; scale it to [0, 1] (scale_hu) without NaN"
+            f"batch['{key}'] has values from {low:g} to {high:g}; scale it to [0, 1] (Task.scale) without NaN"
         )
 
 
-def _check_label(label: Any, count: int) -> None:
+def _check_label(label: Any, count: int, classes: int) -> None:
     import torch
 
     if not isinstance(label, torch.Tensor) or label.dtype != torch.int64 or tuple(label.shape) != (count,):
         raise UserError(f"batch['label'] must be an int64 tensor of shape ({count},); convert it")
-    wrong = sorted(set(label.tolist()) - set(LABEL_NAMES))
+    wrong = sorted(set(label.tolist()) - set(range(UNKNOWN, classes)))
     if wrong:
-        raise UserError(f"batch['label'] holds {wrong}; use 0 benign, 1 malignant, -1 unknown")
+        raise UserError(f"batch['label'] holds {wrong}; use 0 to {classes - 1}, or -1 where unknown")
 
 
 def _check_ids(key: str, ids: Any, count: int) -> None:

@@ -3,7 +3,7 @@
     cycle_am.onnx.export(model, "exported/")
     explanation = cycle_am.onnx.load("exported/").explain(windows)
 
-A folder holds `classifier.onnx`, `judge.onnx`, `g_neg.onnx` and `g_pos.onnx`, each from `image` (N, 1, H, W) in [0, 1]
+A folder holds `classifier.onnx`, `judge.onnx`, `g_neg.onnx` and `g_pos.onnx`, each from `image` (N, C, H, W) in [0, 1]
 to `output`, logits (N, 2) or an image, for any N; and `model.json` with the model's facts and the digests of the four.
 """
 
@@ -73,21 +73,21 @@ class Exported:
         return str(self.facts.get("name", "model"))
 
     def run(self, network: str, x: np.ndarray) -> np.ndarray:
-        """What a network makes of images (N, 1, H, W) float32 in [0, 1]."""
+        """What a network makes of images (N, C, H, W) float32 in [0, 1]."""
         parts = (x[i : i + BATCH] for i in range(0, len(x), BATCH))
         return np.concatenate([self.sessions[network].run([OUTPUT], {INPUT: part})[0] for part in parts])
 
     def probability(self, x: np.ndarray, by: str = "classifier") -> np.ndarray:
-        """(N, 1, H, W) in [0, 1] -> p of the second class (N,), by the explained `classifier` or the `judge`."""
+        """(N, C, H, W) in [0, 1] -> p of the second class (N,), by the explained `classifier` or the `judge`."""
         logits = self.run(by, x).astype(np.float64)
         return (0.5 + 0.5 * np.tanh((logits[:, 1] - logits[:, 0]) / 2)).astype(np.float32)
 
     def generate(self, x: np.ndarray) -> Changed:
-        """G-(x) and G+(x): (N, 1, H, W) in [0, 1] each."""
+        """G-(x) and G+(x): (N, C, H, W) in [0, 1] each."""
         return Changed(self.run("g_neg", x), self.run("g_pos", x))
 
     def explain(self, images: Any) -> Explanation:
-        """Explain windows (H, W), (N, H, W) or (N, 1, H, W) of the model's size in [0, 1]; nothing is said of trust.
+        """Explain windows (H, W), (N, H, W) or (N, C, H, W) of the model's size in [0, 1]; nothing is said of trust.
 
         Raises UserError where they are none.
         """
@@ -97,7 +97,8 @@ class Exported:
             Probabilities(*(self.probability(image, by) for image in (x, *changed)))
             for by in ("classifier", "judge")
         ]
-        return Explanation(x[:, 0], *(image[:, 0] for image in changed), *p, (), (), self)
+        images = (image[:, 0] if image.shape[1] == 1 else image for image in (x, *changed))
+        return Explanation(*images, *p, (), (), self)
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Hounsfield units of any shape -> float32 in [0, 1], clipped."""
@@ -113,21 +114,24 @@ class Exported:
         """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
         rows = np.broadcast_to(positions, (len(explanation), np.shape(positions)[-1]))
         each = zip(explanation, rows, strict=True)
-        return np.stack([self.probability(part.dial(row)[0][:, None], by) for part, row in each])
+        turned = (part.dial(row)[0] for part, row in each)
+        layered = (images[:, None] if images.ndim == 3 else images for images in turned)
+        return np.stack([self.probability(images, by) for images in layered])
 
     def attribution(self, x: np.ndarray) -> np.ndarray:
         """Raises UserError: gradients are no part of an exported model."""
         raise UserError("an exported model has no gradients; take attribution() of cycle_am.load's model")
 
     def _windows(self, images: Any) -> np.ndarray:
-        array = np.asarray(images, np.float32)
-        array = array[None] if array.ndim == 2 else array
-        array = array[:, None] if array.ndim == 3 else array
-        size = self.task.size
-        shaped = array.ndim == 4 and len(array) and array.shape[1:] == (1, size, size)
-        if not shaped or not (array.min() >= 0 and array.max() <= 1):
+        array, shape = np.asarray(images, np.float32), self.task.shape
+        if shape[0] == 1:
+            array = array[None] if array.ndim == 2 else array
+            array = array[:, None] if array.ndim == 3 else array
+        array = array[None] if array.ndim == 3 else array
+        if array.shape[1:] != shape or not len(array) or not (array.min() >= 0 and array.max() <= 1):
+            wanted = ", ".join(map(str, shape[1:] if shape[0] == 1 else shape))
             raise UserError(
-                f"images have shape {np.shape(images)}; give windows (N, {size}, {size}) with values in [0, 1]"
+                f"images have shape {np.shape(images)}; give windows (N, {wanted}) with values in [0, 1]"
             )
         return np.ascontiguousarray(array)
 

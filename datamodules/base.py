@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from cycle_am.contract import (
-    BENIGN,
-    HU_MAX,
-    HU_MIN,
-    IMAGE_SIZE,
-    LABEL_NAMES,
-    MALIGNANT,
-    check_batch,
-    scale_hu,
-)
+from cycle_am.contract import HU_MAX, HU_MIN, check_batch, scale_hu
 from cycle_am.data.augmentation import augment
 from cycle_am.data.cases import Cases
 from cycle_am.data.splits import Split, check_labels, check_no_leak, split, stratified_subset
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
+from cycle_am.task import Task
 
 SampleKey = tuple[int, int]  # (epoch, index of the case)
 CONTRAST = 0.1  # of [0, 1], 140 HU: in a window that spans less there is no lung beside tissue
@@ -86,11 +79,11 @@ class TrainingSamples(Dataset):
         return sample
 
     def _view(self, index: int, random: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """Image and mask (1, 64, 64) of a case, shifted and augmented with these random numbers."""
+        """Image (C, S, S) and mask (1, S, S) of a case, shifted and augmented with these random numbers."""
         top, left = self.cases.rim - random.integers(-self.reach[index], self.reach[index], 2, endpoint=True)
-        area = (index, slice(top, top + IMAGE_SIZE), slice(left, left + IMAGE_SIZE))
-        image = torch.from_numpy(self.cases.image[area].copy())[None]
-        mask = None if self.cases.mask is None else torch.from_numpy(self.cases.mask[area].copy())[None]
+        area = (index, ..., slice(top, top + self.cases.size), slice(left, left + self.cases.size))
+        image = _layers(self.cases.image[area])
+        mask = None if self.cases.mask is None else _layers(self.cases.mask[area])
         seed = int(random.integers(2**63))
         return (image, mask) if self.augmentation is None else augment(self.augmentation, image, mask, seed)
 
@@ -116,7 +109,13 @@ class EpochSampler(DistributedSampler):
         return iter([(self.epoch, int(index)) for index in own])
 
 
-class NoduleDataModule(pl.LightningDataModule, ABC):
+def _layers(pixels: np.ndarray) -> Tensor:
+    """A copy of (S, S) or (C, S, S) pixels as (C, S, S)."""
+    copied = torch.from_numpy(pixels.copy())
+    return copied if copied.ndim == 3 else copied[None]
+
+
+class CasesDataModule(pl.LightningDataModule, ABC):
     """Base of the data modules; a subclass gives `build_cases`, and `split_cases` if the source has parts.
 
     batch_size: cases per process and step. num_workers: loader processes; the data lie in memory, 0 will do.
@@ -127,9 +126,10 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     shift: largest training shift in pixels, made by cropping (a case with a smaller margin moves less).
     augmentation: kornia module for one sample (`build_augmentation`). pairs: add `other` to training batches.
     drop_last: leave out the last, smaller training batch (another one each epoch).
-    fov_mm: side of the 64 pixel window. margin: pixels prepared around it. cache_dir: of prepared cases.
+    fov_mm: side of the window. margin: pixels prepared around it. cache_dir: of prepared cases.
     shuffle_labels: a sanity check (Zhang et al. 2017): labels of training and validation are dealt out at random.
 
+    `task` says what the images and classes are; a source of other than CT nodules gives its own.
     After `prepare_data(); setup()`: cases, train_cases, val_cases, test_cases, class_weights, fingerprint,
     describe(). Raises UserError for a class without cases in the training or validation part, for a patient in
     two parts, and for ids that differ in spelling only. Warns of the same image in two parts and of wrong units.
@@ -172,12 +172,17 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
 
     truth = ""  # what a mask is, where it is the known reason of the label and not an outline
 
+    @property
+    def task(self) -> Task:
+        """What the images are and which classes they have; complete once the data are prepared."""
+        return Task(fov_mm=self.fov_mm)
+
     @abstractmethod
     def build_cases(self) -> Cases:
         """The whole set; a subclass keeps it on disk with `cases.prepared`."""
 
     def surroundings(self, margin: int) -> Tensor | None:
-        """(M, 1, S, S) float32 training images with `margin` pixels on each side of the window, S = 64 + 2 margin.
+        """(M, C, S, S) float32 training images with `margin` pixels on each side of the window, S = size + 2 margin.
 
         None where the source has no more around its windows; one that has overrides this with `_wider`.
         """
@@ -190,7 +195,10 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
             setattr(wider, name, value)
         cases = wider.build_cases()
         kept = np.isin(cases.case_id, self.train_cases.case_id) & (cases.margin >= margin)
-        return torch.from_numpy(cases.image[kept])[:, None] if kept.any() else None
+        if not kept.any():
+            return None
+        images = torch.from_numpy(cases.image[kept])
+        return images if images.ndim == 4 else images[:, None]
 
     def split_cases(self, cases: Cases) -> Split:
         """Indices of the three parts; a source with a split of its own overrides this."""
@@ -202,6 +210,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
             folds=self.folds,
             fold=self.fold,
             seed=self.split_seed,
+            classes=self.task.classes,
         )
 
     def prepare_data(self) -> None:
@@ -212,6 +221,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Read the cases and split them; the same for every stage."""
         self.prepare_data()
+        self._prepared = replace(self._prepared, task=self.task)
         for name in ("case_id", "patient_id"):
             check_spellings(getattr(self._prepared, name), name)
         parts = self.split_cases(self._prepared)
@@ -228,14 +238,16 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         """Once: a trainer sets up again."""
         if not self._warned:
             warn_of_copies(self._parts())
-            warn_of_units(self.cases)
+            if self.task.is_hounsfield:
+                warn_of_units(self.cases)
         self._warned = True
 
     @property
     def class_weights(self) -> Tensor:
-        """(2,) float32: inverse to the number of benign and malignant, mean 1 over the training cases."""
-        counts = np.array([np.sum(self.train_cases.label == value) for value in (BENIGN, MALIGNANT)])
-        return torch.tensor(counts.sum() / (2.0 * counts), dtype=torch.float32)
+        """(K,) float32: inverse to the number of cases of each class, mean 1 over the training cases."""
+        count = len(self.task.classes)
+        counts = np.array([np.sum(self.train_cases.label == value) for value in range(count)])
+        return torch.tensor(counts.sum() / (float(count) * counts), dtype=torch.float32)
 
     @property
     def fingerprint(self) -> str:
@@ -245,7 +257,8 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
 
     def describe(self) -> str:
         """A short table: cases, patients and labels of each part."""
-        rows = {name: _summary(part) for name, part in {**self._parts(), "all": self.cases}.items()}
+        parts = {**self._parts(), "all": self.cases}
+        rows = {name: _summary(part, self.task.labels) for name, part in parts.items()}
         return pd.DataFrame.from_dict(rows, orient="index").to_string()
 
     def train_dataloader(self) -> DataLoader:
@@ -273,7 +286,7 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),  # the global one belongs to the training step
-            collate_fn=collate,
+            collate_fn=partial(collate, task=self.task),
             **options,
         )
 
@@ -291,13 +304,13 @@ class NoduleDataModule(pl.LightningDataModule, ABC):
         index = np.concatenate(parts)
         part = np.repeat(np.arange(len(parts)), [len(members) for members in parts])
         kept = stratified_subset(
-            part * len(LABEL_NAMES) + self._prepared.label[index], self.limit, self.split_seed
+            part * len(self.task.labels) + self._prepared.label[index], self.limit, self.split_seed
         )
         return Split(*(index[kept][part[kept] == number] for number in range(len(parts))))
 
     def _check_parts(self) -> None:
-        check_labels(self.train_cases.label, "the training part")
-        check_labels(self.val_cases.label, "the validation part")
+        check_labels(self.train_cases.label, self.task.classes, "the training part")
+        check_labels(self.val_cases.label, self.task.classes, "the validation part")
         if not len(self.test_cases):
             raise UserError(
                 "the test part is empty; raise data.test_fraction or data.limit, or name test rows"
@@ -330,9 +343,9 @@ def _by_pixels(cases: Cases) -> dict[bytes, list[str]]:
 
 
 def _windows(cases: Cases) -> np.ndarray:
-    """(N, 64, 64) the centred windows, not copied."""
-    centre = slice(cases.rim, cases.rim + IMAGE_SIZE)
-    return cases.image[:, centre, centre]
+    """(N, ..., size, size) the centred windows, not copied."""
+    centre = slice(cases.rim, cases.rim + cases.size)
+    return cases.image[..., centre, centre]
 
 
 def warn_of_units(cases: Cases) -> None:
@@ -355,10 +368,10 @@ def warn_of_units(cases: Cases) -> None:
         warnings.warn(f"no image holds lung or air (the darkest pixel has {hu:.0f} HU); {mend}", stacklevel=2)
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+def collate(samples: list[dict[str, Any]], task: Task) -> dict[str, Any]:
     """Samples -> one batch of the contract, checked."""
     batch = torch.utils.data.default_collate(samples)
-    check_batch(batch)
+    check_batch(batch, task.channels, task.size, len(task.classes))
     return batch
 
 
@@ -371,8 +384,8 @@ def _describe_case(cases: Cases, index: int) -> dict[str, Any]:
     return described if cases.mask is None else {**described, "has_mask": bool(cases.has_mask[index])}
 
 
-def _summary(cases: Cases) -> dict[str, int]:
-    labels = {name: int(np.sum(cases.label == value)) for value, name in LABEL_NAMES.items()}
+def _summary(cases: Cases, names: dict[int, str]) -> dict[str, int]:
+    labels = {name: int(np.sum(cases.label == value)) for value, name in names.items()}
     return {"cases": len(cases), "patients": len(np.unique(cases.patient_id)), **labels}
 
 

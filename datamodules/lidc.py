@@ -17,19 +17,19 @@ from cycle_am.data.lidc.lesions import MIN_READERS, Lesion, load_lesions
 from cycle_am.data.lidc.pieces import VERSION, Job, Piece, Window, folder_state, prepare_scans
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
-from datamodules.base import NoduleDataModule
+from datamodules.base import CasesDataModule
 
 LABELS = {"benign": BENIGN, "malignant": MALIGNANT}
 SKIP_COLUMNS = ["lesion_id", "reason", "detail"]
 
 
-class LIDCDataModule(NoduleDataModule):
+class LIDCDataModule(CasesDataModule):
     """The cohort of sec. 3.1: one axial slice a lesion, 45 x 45 mm, median malignancy as label, consensus
     as mask.
 
     dicom_root: folder with the patients' folders (pylidc's layout, or any other).
     min_readers: a lesion needs at least that many annotations. workers: processes that prepare; None: every
-    core. Other arguments: NoduleDataModule. Preparation is kept in cache_dir scan by scan, so an
+    core. Other arguments: CasesDataModule. Preparation is kept in cache_dir scan by scan, so an
     interrupted one goes on where it stopped, and ends with the list of lesions that could not be had
     (`skipped.csv` beside the pieces). Raises UserError where dicom_root is absent, empty or holds nothing
     of LIDC-IDRI.

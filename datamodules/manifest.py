@@ -35,7 +35,7 @@ from cycle_am.data.table import Row, read_rows
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
 from cycle_am.progress import steps
-from datamodules.base import NoduleDataModule
+from datamodules.base import CasesDataModule
 
 READING = 2  # raise it when files are read otherwise: caches of before are then built anew
 
@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
     diameter_mm: float
 
 
-class ManifestDataModule(NoduleDataModule):
+class ManifestDataModule(CasesDataModule):
     """Cases from CSV files (see above).
 
     csv: path or list of paths; test_csv: the same, all of whose rows are the test part. Without it the column
@@ -57,7 +57,7 @@ class ManifestDataModule(NoduleDataModule):
     given, validation patients are drawn from the rest.
     hu_range: Hounsfield units of the lowest and highest value of 8-bit images, and of pictures of 16 bit;
     spacing_mm: pixel size where neither the row nor the file gives one (the row goes before the file).
-    Further arguments as in NoduleDataModule. Raises UserError, one line, for anything wrong in the tables or
+    Further arguments as in CasesDataModule. Raises UserError, one line, for anything wrong in the tables or
     files.
     """
 

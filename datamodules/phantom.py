@@ -19,17 +19,17 @@ from cycle_am.data.phantom.scene import VERSION
 from cycle_am.data.splits import Split
 from cycle_am.errors import UserError
 from cycle_am.identity import is_in
-from datamodules.base import NoduleDataModule
+from datamodules.base import CasesDataModule
 from datamodules.manifest import read_rows
 
 
-class PhantomDataModule(NoduleDataModule):
+class PhantomDataModule(CasesDataModule):
     """Phantom images of all labelled lesions of LIDC (sec. 3.1's rules); needs no download.
 
     views: how many independent surroundings each *training* lesion is rendered in; validation and test
     lesions have one. render_seed: of the surroundings and the noise, apart from the training `seed`.
     processes: of the preparation, default one a core. without: manifest tables whose patients are left out, so
-    that real images of them can be tested. All other arguments as `NoduleDataModule`.
+    that real images of them can be tested. All other arguments as `CasesDataModule`.
     """
 
     source = "phantom"  # begins the name of the cache

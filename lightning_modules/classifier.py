@@ -38,7 +38,7 @@ def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoot
 class ClassifierModule(pl.LightningModule):
     """ConvNet + class-weighted cross entropy + AdamW.
 
-    net: arguments of `networks.ConvNet`. class_weights: (benign, malignant). All arguments are plain
+    net: arguments of `networks.ConvNet`. class_weights: of each class. All arguments are plain
     numbers, so that a checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc`,
     `val/accuracy`.
     """
@@ -71,11 +71,11 @@ class ClassifierModule(pl.LightningModule):
         return load_module(path, cls)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image (N,1,64,64) in [0,1] -> logits (N,2)."""
+        """image (N,C,S,S) in [0,1] -> logits (N,2)."""
         return self.net(image).float()
 
     def probability(self, image: Tensor) -> Tensor:
-        """image (N,1,64,64) in [0,1] -> p(malignant) (N,)."""
+        """image (N,C,S,S) in [0,1] -> p of the second class (N,)."""
         return self(image).softmax(dim=1)[:, 1]
 
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:

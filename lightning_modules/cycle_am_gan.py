@@ -22,7 +22,7 @@ class Term(NamedTuple):
 
 
 class CycleAMGAN(pl.LightningModule):
-    """Two generators that change an image so that a frozen classifier says malignant (G+) or benign (G-).
+    """Two generators that change an image so that a frozen classifier says the second class (G+) or the first (G-).
 
     Each batch trains first both discriminators, then both generators (sec. 2.5), with manual optimisation.
 
@@ -105,7 +105,7 @@ class CycleAMGAN(pl.LightningModule):
         return (self.average["neg"], self.average["pos"]) if self.average else (self.g_neg, self.g_pos)
 
     def generate(self, x: Tensor) -> Changed:
-        """G-(x) and G+(x) of images (N, 1, H, W) in [0, 1]."""
+        """G-(x) and G+(x) of images (N, C, H, W) in [0, 1]."""
         g_neg, g_pos = self.explaining_generators
         return Changed(g_neg(x), g_pos(x))
 
@@ -115,7 +115,7 @@ class CycleAMGAN(pl.LightningModule):
         return Changed(g_pos(g_neg(x)), g_neg(g_pos(x)))
 
     def relevance(self, x: Tensor) -> Tensor:
-        """R = G+(x) - G-(x) (eq. 6), in [-1, 1]: brighter where malignancy is brighter."""
+        """R = G+(x) - G-(x) (eq. 6), in [-1, 1]: positive where the second class is brighter."""
         changed = self.generate(x)
         return changed.pos - changed.neg
 

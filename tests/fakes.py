@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from cycle_am.contract import IMAGE_SIZE
 from cycle_am.data.cases import Cases
-from datamodules.base import NoduleDataModule
+from datamodules.base import CasesDataModule
 
 
-class BlobDataModule(NoduleDataModule):
+class BlobDataModule(CasesDataModule):
     """Round blobs on noise, `count` patients with one case each; the malignant ones are larger and fainter
     at the rim.
     """
@@ -68,3 +68,28 @@ class Residual(nn.Module):
 def one_logit() -> nn.Module:
     """The residual network with one logit."""
     return Residual(outputs=1)
+
+
+class TinyTransformer(nn.Module):
+    """A small vision transformer: patches, one layer of attention with LayerNorm, a class token; `classes` logits of
+    colour images `size` x `size`.
+    """
+
+    def __init__(self, classes: int = 5, size: int = 96, patch: int = 16, width: int = 16) -> None:
+        super().__init__()
+        self.size = size
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.token = nn.Parameter(torch.randn(1, 1, width))
+        self.place = nn.Parameter(torch.randn(1, 1 + (size // patch) ** 2, width))
+        self.layer = nn.TransformerEncoderLayer(
+            width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (N,3,size,size) -> logits (N,classes)."""
+        if tuple(image.shape[1:]) != (3, self.size, self.size):
+            raise ValueError(f"images must be 3 x {self.size} x {self.size}, not {tuple(image.shape[1:])}")
+        patches = self.patches(image).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(image), -1, -1), patches], 1) + self.place
+        return self.head(self.layer(tokens)[:, 0])

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from cycle_am.contract import IMAGE_SIZE
 from cycle_am.data.splits import stratified_subset
 from cycle_am.errors import UserError
 from cycle_am.files import copy_atomically
@@ -20,6 +19,7 @@ from cycle_am.model.custom import Custom, load_custom
 from cycle_am.reports.doubts import doubts
 from cycle_am.runs.checkpoints import read_checkpoint
 from cycle_am.runs.run import MULTIRUN, SPLIT, Run
+from cycle_am.task import Task
 from lightning_modules.classifier import ClassifierModule
 
 ASKED = 256  # cases of each part, training and validation: enough to see whether a classifier is understood
@@ -43,7 +43,7 @@ class Classifiers:
         return f"classifier {explained}\nselector   {self.selector}\njudge      {self.judge}"
 
     def networks(self) -> dict[str, nn.Module]:
-        """Image (N,1,64,64) -> logits (N,2), for CycleAMGAN: `classifier` and `selector`."""
+        """Image (N,C,S,S) -> logits (N,2), for CycleAMGAN: `classifier` and `selector`."""
         return {"classifier": self.load_explained().net, "selector": load_classifier(self.selector).net}
 
     def load_explained(self) -> ClassifierModule | Custom:
@@ -80,7 +80,7 @@ class Classifiers:
         return [
             text
             for who, classifier in asked.items()
-            for text in doubts(probabilities(classifier, images), label, who)
+            for text in doubts(probabilities(classifier, images), label, who, data.task.classes)
         ]
 
     def check_run(self, checkpoint: Path) -> None:
@@ -110,38 +110,45 @@ def _trained_in(path: Path) -> Path:
     return own if (own / SPLIT).is_file() else path.parent
 
 
-def load_classifier(path: str | Path) -> ClassifierModule:
-    """A classifier's checkpoint. Raises UserError where it is absent or made for images of another size."""
+def load_classifier(path: str | Path, task: Task | None = None) -> ClassifierModule:
+    """A classifier's checkpoint. Raises UserError where it is absent or made for other images than the task's."""
     module = ClassifierModule.load(path)
+    if task is not None:
+        check_images(module, path, task)
+    return module
+
+
+def check_images(module: ClassifierModule, path: str | Path, task: Task) -> None:
+    """Raise UserError where a classifier does not take the task's images."""
     try:
         with torch.no_grad():
-            module(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+            module(torch.zeros(1, *task.shape))
     except RuntimeError as error:
-        net = module.hparams["net"]
-        wanted = f"1 x {IMAGE_SIZE} x {IMAGE_SIZE}"
+        net, wanted = module.hparams["net"], " x ".join(map(str, task.shape))
         raise UserError(
             f"classifier {path} was made for other images ({net}), not {wanted}; train it again"
         ) from error
-    return module
 
 
 def find_classifiers(
     cfg: DictConfig,
+    data: pl.LightningDataModule,
     resume: Path | None = None,
-    data: pl.LightningDataModule | None = None,
     own: Custom | None = None,
 ) -> Classifiers:
-    """A user's own network (`own`, or `classifier=custom`) or a checkpoint, and its companions. Checkpoints come from
-    explicit paths; else from the run of CycleAM that is resumed or evaluated (`resume`, a checkpoint); else
-    from the run of the same seed and split as `data` in `classifier.runs`, or in the multirun of which this is a
-    job where that trains classifiers too; else from what `experiment=classifier` left for this data.
+    """For the images of `data`: a user's own network (`own`, or `classifier=custom`) or a checkpoint, and its
+    companions. Checkpoints come from explicit paths; else from the run of CycleAM that is resumed or evaluated
+    (`resume`, a checkpoint); else from the run of the same seed and split as `data` in `classifier.runs`, or in the
+    multirun of which this is a job where that trains classifiers too; else from what `experiment=classifier` left for
+    this data.
 
-    Raises UserError that names the command to run where there are none, and where `resume` explains another one.
+    Raises UserError that names the command to run where there are none, and where `resume` explains another one or
+    one of them was made for other images.
     """
     choice = cfg.classifier
-    custom = own or (load_custom(choice.target, choice.weights) if "target" in choice else None)
+    custom = own or (_own_network(choice, data.task) if "target" in choice else None)
     names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
-    folder = None if all(choice[name] for name in names) else _folder(cfg, resume, data)
+    folder = None if all(choice[name] for name in names) else _folder(cfg, data, resume)
     paths = [Path(choice[name] or folder / _file(name, folder)) for name in names]
     for name, path in zip(names, paths, strict=True):
         if not path.is_file():
@@ -149,13 +156,26 @@ def find_classifiers(
                 f"classifier.{name}: {path} does not exist; give its path, or run `python train.py "
                 f"experiment={choice.experiment} data={cfg.data_name}`"
             )
+    for path in paths:
+        load_classifier(path, data.task)
     classifiers = Classifiers(*([custom] if custom else []), *paths)
     if resume:
         classifiers.check_run(resume)
     return classifiers
 
 
-def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule | None) -> Path:
+def _own_network(choice: DictConfig, task: Task) -> Custom:
+    """What `classifier=custom` names; settings of an older run may lack what lies between it and the data."""
+    kept = ("arguments", "input", "outputs")
+    between = {name: choice.get(name) for name in kept}
+    plain = {
+        name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        for name, value in between.items()
+    }
+    return load_custom(choice.target, choice.weights, task, **plain)
+
+
+def _folder(cfg: DictConfig, data: pl.LightningDataModule, resume: Path | None) -> Path:
     """Where the classifiers that are not given by path are looked for."""
     ckpt = cfg.classifier.get("ckpt")
     if ckpt:
@@ -168,7 +188,7 @@ def _folder(cfg: DictConfig, resume: Path | None, data: pl.LightningDataModule |
             )
         return resume.parent
     together = cfg.classifier.get("runs") or _same_multirun(cfg)
-    if together and data:
+    if together:
         return Run.of_split_and_seed(together, data.fingerprint, cfg.seed).folder
     return Run.latest(cfg.paths.runs, cfg.classifier.experiment, cfg.data_name).folder
 

@@ -14,6 +14,7 @@ from cycle_am.app.tasks.explain import digest
 from cycle_am.errors import UserError
 from cycle_am.model import file as model_file
 from cycle_am.model import loading
+from cycle_am.task import Task
 
 
 def found(here: Path = Path()) -> list[dict[str, str]]:
@@ -32,7 +33,8 @@ def _what(path: Path) -> str:
         facts = model_file.read(path).facts
     except UserError:
         return "damaged, or of another version"
-    return f"{facts.get('name')}: {' or '.join(facts['task']['classes'])}, {facts['task']['fov_mm']:g} mm"
+    task = Task.of(facts["task"])
+    return f"{facts.get('name')}: {' or '.join(task.classes)}, {task.side()}"
 
 
 def _run(folder: Path) -> dict[str, str] | None:

@@ -15,26 +15,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from cycle_am.contract import IMAGE_SIZE, LABEL_NAMES
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
+from cycle_am.task import Task
 
+CT = Task()
+PLAIN = ("pixel_mm", "task")  # fields that are one for all cases
 CACHE_VERSION = 1  # raise it when the meaning of a stored field changes: older caches are then rebuilt
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """N cases: a window of 64 x 64 pixels in the middle, and a rim so that it can move without padding.
+    """N cases: a window in the middle, and a rim so that it can move without padding.
 
-    image:       (N, S, S) float32 in [0, 1], S = 64 + 2 * (largest margin)
+    image:       (N, S, S) float32 in [0, 1], S = size + 2 * (largest margin); (N, C, S, S) of several channels
     mask:        (N, S, S) float32 in [0, 1], or None where the source has no masks
-    label:       (N,) int64: 0 benign, 1 malignant, -1 unknown
+    label:       (N,) int64: number of the class, -1 unknown
     case_id:     (N,) str, unique
     patient_id:  (N,) str
     margin:      (N,) int64, pixels by which this case's window may move each way and see real pixels only
     diameter_mm: (N,) float32, NaN where unknown
-    pixel_mm:    side of a pixel, field of view / 64
+    pixel_mm:    side of a pixel, field of view / size; 1 where pixels have no size in mm
     has_mask:    (N,) bool, which cases have a mask; default all or, without `mask`, none
+    task:        what the images are and what the labels mean
 
     Raises UserError where shapes, types or ranges are wrong.
     """
@@ -48,6 +51,7 @@ class Cases:
     diameter_mm: np.ndarray
     pixel_mm: float
     has_mask: np.ndarray | None = None
+    task: Task = CT
 
     def __post_init__(self) -> None:
         if self.has_mask is None:
@@ -62,7 +66,12 @@ class Cases:
     @property
     def rim(self) -> int:
         """Pixels around the central window in the stored arrays: no shift can be larger."""
-        return (self.image.shape[-1] - IMAGE_SIZE) // 2
+        return (self.image.shape[-1] - self.size) // 2
+
+    @property
+    def size(self) -> int:
+        """Side of the window in pixels."""
+        return self.task.size
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Cases:
         """The cases at these indices (or where a boolean array is True), in that order."""
@@ -70,7 +79,7 @@ class Cases:
         rows = rows if rows.dtype == bool else rows.astype(np.int64)
         return Cases(
             **{
-                name: value if value is None or name == "pixel_mm" else value[rows]
+                name: value if value is None or name in PLAIN else value[rows]
                 for name, value in _items(self).items()
             }
         )
@@ -81,11 +90,11 @@ class Cases:
         return np.clip(wished, -self.margin[:, None], self.margin[:, None])
 
     def window(self, shift: Sequence[int] | np.ndarray = (0, 0)) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The 64 x 64 windows, content moved by +shift (rows, columns); (0, 0) is the paper's centred window.
+        """The windows, content moved by +shift (rows, columns); (0, 0) is the paper's centred window.
 
-        shift: (2,) for all or (N, 2) per case, whole pixels. Returns images (N, 1, 64, 64) float32 in [0, 1]
-        and masks alike or None. Raises UserError where a shift is larger than the case's margin (`reachable`
-        clips it).
+        shift: (2,) for all or (N, 2) per case, whole pixels. Returns images (N, C, size, size) float32 in [0, 1]
+        and masks (N, 1, size, size) or None. Raises UserError where a shift is larger than the case's margin
+        (`reachable` clips it).
         """
         shifts = np.broadcast_to(np.asarray(shift, dtype=np.int64), (len(self), 2))
         self._check_reach(shifts)
@@ -101,15 +110,25 @@ class Cases:
             )
 
     def _cut(self, pixels: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
-        steps = np.arange(IMAGE_SIZE)
+        steps = np.arange(self.size)
         rows, columns = (self.rim - shifts[:, axis, None] + steps for axis in (0, 1))
-        cut = pixels[np.arange(len(pixels))[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return torch.from_numpy(cut)[:, None]
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels
+        case, channel = (np.arange(count) for count in pixels.shape[:2])
+        return torch.from_numpy(
+            pixels[
+                case[:, None, None, None],
+                channel[:, None, None],
+                rows[:, None, :, None],
+                columns[:, None, None, :],
+            ]
+        )
 
     def digest(self) -> str:
         """Hex digest over all content; equal cases in equal order give equal digests."""
         state = hashlib.sha256()
         for name, value in _items(self).items():
+            if name == "task":  # the pixels and labels tell
+                continue
             state.update(name.encode())
             if value is not None:
                 array = np.ascontiguousarray(value)
@@ -122,7 +141,8 @@ class Cases:
 
         A reader sees the old file or the whole new one, never a part.
         """
-        arrays = {name: np.asarray(value) for name, value in _items(self).items() if value is not None}
+        values = _items(self) | {"task": json.dumps(self.task.facts())}
+        arrays = {name: np.asarray(value) for name, value in values.items() if value is not None}
         write_arrays(path, arrays)
 
     @classmethod
@@ -133,7 +153,9 @@ class Cases:
         """
         with np.load(path, allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-        return cls(**{"mask": None, **arrays, "pixel_mm": float(arrays["pixel_mm"])})
+        if "task" in arrays:
+            arrays["task"] = Task.of(json.loads(str(arrays["task"])))
+        return cls(**{"mask": None, **arrays})
 
 
 def prepared(cache_dir: str | Path, name: str, settings: dict[str, Any], build: Callable[[], Cases]) -> Cases:
@@ -176,11 +198,12 @@ def _items(cases: Cases) -> dict[str, Any]:
 
 
 def _check_images(cases: Cases) -> None:
-    size = cases.image.shape[-1]
-    if cases.image.ndim != 3 or cases.image.shape[1] != size or size < IMAGE_SIZE or (size - IMAGE_SIZE) % 2:
-        raise UserError(
-            f"images have shape {cases.image.shape}; they must be (N, S, S) with S = {IMAGE_SIZE} + 2 margin"
-        )
+    shape = cases.image.shape
+    whole, channels = shape[-1], cases.task.channels
+    fits = shape[1:] == ((whole, whole) if channels == 1 else (channels, whole, whole))
+    if not fits or whole < cases.size or (whole - cases.size) % 2:
+        form = "(N, S, S)" if channels == 1 else f"(N, {channels}, S, S)"
+        raise UserError(f"images have shape {shape}; they must be {form} with S = {cases.size} + 2 margin")
     for name in ("image", "mask"):
         pixels = getattr(cases, name)
         if pixels is not None:
@@ -188,11 +211,12 @@ def _check_images(cases: Cases) -> None:
 
 
 def _check_pixels(name: str, pixels: np.ndarray, cases: Cases) -> None:
-    if pixels.dtype != np.float32 or pixels.shape != cases.image.shape:
-        raise UserError(
-            f"{name} is {pixels.dtype} of shape {pixels.shape}; it must be float32 {cases.image.shape}"
-        )
-    low, high = pixels.min(axis=(1, 2), initial=1.0), pixels.max(axis=(1, 2), initial=0.0)
+    shape = cases.image.shape
+    expected = (shape[0], *shape[-2:]) if name == "mask" else shape
+    if pixels.dtype != np.float32 or pixels.shape != expected:
+        raise UserError(f"{name} is {pixels.dtype} of shape {pixels.shape}; it must be float32 {expected}")
+    axes = tuple(range(1, pixels.ndim))
+    low, high = pixels.min(axis=axes, initial=1.0), pixels.max(axis=axes, initial=0.0)
     bad = ~((low >= 0.0) & (high <= 1.0))  # NaN compares False, so it is bad too
     if bad.any():
         first = int(np.argmax(bad))
@@ -218,8 +242,9 @@ def _check_columns(cases: Cases) -> None:
             raise UserError(
                 f"{name} is {column.dtype} of shape {column.shape}; it must be of kind '{kind}', ({count},)"
             )
-    if not set(np.unique(cases.label).tolist()) <= set(LABEL_NAMES):
-        raise UserError("labels must be 0 benign, 1 malignant or -1 unknown; mend the label column")
+    if not set(np.unique(cases.label).tolist()) <= set(cases.task.labels):
+        names = ", ".join(f"{number} {name}" for number, name in cases.task.labels.items())
+        raise UserError(f"labels must be one of {names}; mend the label column")
     if len(np.unique(cases.case_id)) != count:
         raise UserError("case ids are not unique; give every case its own id")
     if count and not 0 <= cases.margin.min() <= cases.margin.max() <= cases.rim:

@@ -1,6 +1,6 @@
 """Splits of cases into training, validation and test part: grouped by patient, stratified by label, seeded.
 
-All functions are pure: arrays of labels (0, 1, -1 unknown: a stratum of its own) and patient ids in, sorted
+All functions are pure: arrays of labels (0, 1, ..., -1 unknown: a stratum of its own) and patient ids in, sorted
 index arrays out. No patient is ever in two parts (a shared patient would leak; the paper does not say how it
 split).
 """
@@ -8,14 +8,15 @@ split).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cycle_am.contract import BENIGN, LABEL_NAMES, MALIGNANT
 from cycle_am.errors import UserError
 
+NAMES = ("label 0", "label 1")  # of classes without names
 TRIALS = 256  # random orders of the patients among which the best stratified one is taken
 
 
@@ -85,13 +86,14 @@ def split(
     folds: int | None = None,
     fold: int = 0,
     seed: int = 0,
+    classes: Sequence[str] = NAMES,
 ) -> Split:
     """Test part (a fraction of all cases, or outer fold `fold` of `folds`), then validation out of the rest.
 
-    `val_fraction` is a share of what the test part leaves. Raises UserError where a label has no case in a
-    part.
+    `val_fraction` is a share of what the test part leaves. classes: names of the labels 0, 1, ...
+    Raises UserError where a label has no case in a part.
     """
-    check_labels(label)
+    check_labels(label, classes)
     if folds is None:
         rest, test = hold_out(label, patient_id, test_fraction, seed)
     else:
@@ -100,13 +102,11 @@ def split(
     return Split(rest[train], rest[val], test)
 
 
-def check_labels(label: np.ndarray, part: str = "the data") -> None:
-    """Raise UserError where benign or malignant has no case."""
-    for value in (BENIGN, MALIGNANT):
+def check_labels(label: np.ndarray, classes: Sequence[str] = NAMES, part: str = "the data") -> None:
+    """Raise UserError where one of the classes has no case."""
+    for value, name in enumerate(classes):
         if not np.any(label == value):
-            raise UserError(
-                f"{part} has no {LABEL_NAMES[value]} case; give cases of both classes, or more patients"
-            )
+            raise UserError(f"{part} has no {name} case; give cases of all classes, or more patients")
 
 
 def check_no_leak(patient_id: np.ndarray, parts: Split) -> None:

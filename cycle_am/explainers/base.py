@@ -2,7 +2,7 @@
 
 A subclass writes `_explain`; what every method owes its caller (cases do not depend on each other, the classifier
 stays as it was found, gradients work inside `torch.no_grad()`) is done here once. A classifier maps images
-(N, 1, H, W) in [0, 1] to logits (N, 2): benign, malignant, before any softmax. Some methods read its weights when they
+(N, C, H, W) in [0, 1] to logits (N, 2), before any softmax. Some methods read its weights when they
 are built or first used, so an explainer serves one classifier with one set of weights: build another for another.
 """
 
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cycle_am.contract import one_map
 from cycle_am.errors import UserError
 
 FLOOR = 0.01  # of a logit, which moves p by at most .0025: smaller promises are not divided by
@@ -47,8 +48,8 @@ class Explainer(ABC):
         """Map (N, 1, H, W) float32, detached, on the image's device.
 
         Args:
-            image: (N, 1, H, W) in [0, 1].
-            target: 0 benign or 1 malignant, for all cases or one each (N,).
+            image: (N, C, H, W) in [0, 1]; of several channels, evidence is summed and brightness as in `one_map`.
+            target: 0 or 1, for all cases or one each (N,).
 
         Raises:
             Unsupported: where the method cannot handle the classifier.
@@ -57,11 +58,14 @@ class Explainer(ABC):
         with torch.inference_mode(False), torch.enable_grad(), frozen(self.classifier):
             inside = image.detach().to(self.device, torch.float32, copy=True)
             parts = chunks(BATCH, inside, targets(target, inside))
-            return joined(self._explain(*part) for part in parts).to(image.device, torch.float32)
+            whole = joined(self._explain(*part) for part in parts).to(image.device, torch.float32)
+        if whole.shape[1] == 1:
+            return whole
+        return whole.sum(1, keepdim=True) if self.evidence else one_map(whole)[:, None]
 
     @abstractmethod
     def _explain(self, image: Tensor, target: Tensor) -> Tensor:
-        """(N, 1, H, W) on the classifier's device and (N,) int64 -> map (N, 1, H, W).
+        """(N, C, H, W) on the classifier's device and (N,) int64 -> map (N, 1, H, W) or (N, C, H, W).
 
         Gradients are on; at most BATCH cases come at once.
         """

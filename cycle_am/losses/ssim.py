@@ -16,13 +16,13 @@ WANG = (0.0448, 0.2856, 0.3001)  # Wang's first three exponents: three scales fi
 
 
 def ssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD) -> Tensor:
-    """Mean structural similarity (N,) in [-1, 1] of images (N, 1, H, W) in [0, 1]; 1 where they are equal."""
+    """Mean structural similarity (N,) in [-1, 1] of images (N, C, H, W) in [0, 1]; 1 where they are equal."""
     luminance, structure = _ssim_parts(x, y, constants)
     return (luminance * structure).flatten(1).mean(1)
 
 
 def ms_ssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD, scales: int = 3) -> Tensor:
-    """Multi-scale structural similarity (N,) in [0, 1] of images (N, 1, H, W) in [0, 1].
+    """Multi-scale structural similarity (N,) in [0, 1] of images (N, C, H, W) in [0, 1].
 
     Raises:
         ValueError: if the coarsest scale is smaller than the window.
@@ -43,16 +43,22 @@ def ms_ssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD, scales:
     return total
 
 
-def dssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD, scales: int = 3) -> Tensor:
+def dssim(x: Tensor, y: Tensor, constants: Sequence[float] = STANDARD, scales: int | None = None) -> Tensor:
     """Structural dissimilarity (1 - MS-SSIM) / 2 (N,), 0 where the images are equal.
 
-    Eq. (1) prints 1 - SSIM / 2, which has the same gradient but cannot reach 0.
+    Eq. (1) prints 1 - SSIM / 2, which has the same gradient but cannot reach 0. scales: None: as many as fit, three
+    from 44 pixels on.
     """
-    return (1 - ms_ssim(x, y, constants, scales)) / 2
+    return (1 - ms_ssim(x, y, constants, scales or fitting_scales(min(x.shape[-2:])))) / 2
+
+
+def fitting_scales(size: int) -> int:
+    """How many scales images of this side have, at most three and at least one."""
+    return max(1, sum(size >> scale >= WINDOW for scale in range(len(WANG))))
 
 
 def _ssim_parts(x: Tensor, y: Tensor, constants: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Luminance term, and contrast-structure term, at each position (N, 1, H - 10, W - 10)."""
+    """Luminance term, and contrast-structure term, at each position (N, C, H - 10, W - 10)."""
     c1, c2 = constants
     x, y = x.float(), y.float()
     with torch.autocast(

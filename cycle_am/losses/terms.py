@@ -15,7 +15,7 @@ from cycle_am.losses.augment import Augment, Uniform
 from cycle_am.losses.ssim import STANDARD, dssim
 from cycle_am.networks.discriminator import FAKE, REAL
 
-BENIGN, MALIGNANT = 0, 1
+FIRST, SECOND = 0, 1
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def activation(step: GeneratorStep, smoothing: float = 0.0, augment: Augment | N
         smoothing: label smoothing; with 0.1 nothing is gained beyond a probability of .95 (paper: 0).
         augment: the classifier sees randomly changed copies (paper: none).
     """
-    return _activation(step, step.x_pos, MALIGNANT, smoothing, augment) + _activation(
-        step, step.x_neg, BENIGN, smoothing, augment
+    return _activation(step, step.x_pos, SECOND, smoothing, augment) + _activation(
+        step, step.x_neg, FIRST, smoothing, augment
     )
 
 

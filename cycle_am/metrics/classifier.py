@@ -9,19 +9,22 @@ from cycle_am.estimate import Estimate, plain, undefined
 from cycle_am.metrics import scores
 from cycle_am.metrics.bootstrap import bootstrap, difference
 from cycle_am.metrics.size import diameters, size_matched_pairs
+from cycle_am.task import Task
 
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """The labelled test cases, each (N,): p(malignant), label, patient, diameter, and the figures by name; `foreign`:
-    trained elsewhere, on patients that are not known."""
+    """The labelled test cases, each (N,): p of the second class, label, patient, diameter, and the figures by name;
+    `foreign`: trained elsewhere, on patients that are not known. The diameter is None where size is no rival of the
+    classifier: of other things than nodules."""
 
     p: np.ndarray
     label: np.ndarray
     patient: np.ndarray
-    diameter_mm: np.ndarray
+    diameter_mm: np.ndarray | None
     estimated: bool
     figures: dict[str, Estimate]
+    task: Task
     foreign: bool = False
 
 
@@ -46,7 +49,7 @@ def size_figures(
 
 
 def classifier_result(p: np.ndarray, cases, **options) -> ClassifierResult:
-    """All figures of the labelled ones among `cases`, given p(malignant) (N,) of all of them.
+    """All figures of the labelled ones among `cases`, given p of the second class (N,) of all of them.
 
     Raises:
         UserError: no case is labelled.
@@ -54,12 +57,15 @@ def classifier_result(p: np.ndarray, cases, **options) -> ClassifierResult:
     known = cases.label >= 0
     if not known.any():
         raise UserError(
-            "no test case has a label; give labels (0 benign, 1 malignant) to evaluate a classifier"
+            f"no test case has a label; give labels ({' or '.join(cases.task.classes)}) to evaluate a classifier"
         )
-    diameter, estimated = diameters(cases)
-    p, label, patient, diameter = p[known], cases.label[known], cases.patient_id[known], diameter[known]
+    p, label, patient = p[known], cases.label[known], cases.patient_id[known]
     figures = {name: bootstrap(rule, patient, **options) for name, rule in scores.table_one(p, label).items()}
-    figures |= size_figures(p, label, diameter, patient, **options)
+    diameter, estimated = None, False
+    if cases.task.is_nodule:
+        diameter, estimated = diameters(cases)
+        diameter = diameter[known]
+        figures |= size_figures(p, label, diameter, patient, **options)
     figures["brier"] = plain(scores.brier(p, label), len(p))
     figures["ece"] = plain(scores.expected_calibration_error(p, label), len(p))
-    return ClassifierResult(p, label, patient, diameter, estimated, figures)
+    return ClassifierResult(p, label, patient, diameter, estimated, figures, cases.task)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cycle_am.contract import Changed
+from cycle_am.contract import Changed, one_map
 from cycle_am.progress import steps
 
 BATCH = 64
@@ -14,7 +14,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the generators make of N images; tensors (N, 1, H, W) float32 in [0, 1] on the CPU."""
+    """What the generators make of N images; tensors (N, C, H, W) float32 in [0, 1] on the CPU."""
 
     x: Tensor
     changed: Changed
@@ -22,8 +22,8 @@ class Outputs:
 
     @property
     def relevance(self) -> np.ndarray:
-        """R = G+(x) - G-(x) (eq. 6), (N, H, W) float32."""
-        return (self.changed.pos - self.changed.neg)[:, 0].numpy()
+        """R = G+(x) - G-(x) (eq. 6), (N, H, W) float32; of colour as `one_map`."""
+        return one_map(self.changed.pos - self.changed.neg).numpy()
 
 
 def device_of(module) -> torch.device:
@@ -35,7 +35,7 @@ def device_of(module) -> torch.device:
 
 @torch.no_grad()
 def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
-    """p(malignant) (N,) float64 of a classifier with `probability(image)` for (N, 1, H, W) images."""
+    """p of the second class (N,) float64 of a classifier with `probability(image)` for (N, C, H, W) images."""
     device = device_of(classifier)
     parts = [classifier.probability(part.to(device)).float().cpu() for part in images.split(batch)]
     return torch.cat(parts).double().numpy() if len(images) else np.zeros(0)
@@ -43,7 +43,7 @@ def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
 
 @torch.no_grad()
 def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Changed:
-    """G-(x) and G+(x), each (N, 1, H, W), for (N, 1, H, W) images; `progress` names a bar, none where
+    """G-(x) and G+(x), each (N, C, H, W), for (N, C, H, W) images; `progress` names a bar, none where
     empty."""
     device = device_of(gan)
     parts = images.split(batch)
@@ -53,7 +53,7 @@ def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Cha
 
 @torch.no_grad()
 def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outputs:
-    """Transfers and cycles of (N, 1, H, W) images in [0, 1]."""
+    """Transfers and cycles of (N, C, H, W) images in [0, 1]."""
     device = device_of(gan)
     changed = generate(gan, images, batch, progress)
     cycles = _joined([gan.cycle(part.to(device)) for part in images.split(batch)])
@@ -68,6 +68,6 @@ def _joined(parts: list[Changed]) -> Changed:
 
 
 def relevance_maps(gan, images: Tensor, batch: int = BATCH) -> np.ndarray:
-    """R = G+(x) - G-(x) (eq. 6) as (N, H, W) float32 for (N, 1, H, W) images."""
+    """R = G+(x) - G-(x) (eq. 6) as (N, H, W) float32 for (N, C, H, W) images."""
     changed = generate(gan, images, batch)
-    return (changed.pos - changed.neg)[:, 0].numpy()
+    return one_map(changed.pos - changed.neg).numpy()

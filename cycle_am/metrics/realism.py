@@ -35,7 +35,7 @@ STRIPE_COLUMNS = slice(20, 22)
 
 
 def planted(images: Tensor) -> Tensor:
-    """The planted fake: (N, 1, H, W) images with a vertical stripe, two pixels wide and 28 HU brighter, at
+    """The planted fake: (N, C, H, W) images with a vertical stripe, two pixels wide and 28 HU brighter, at
     one fixed place."""
     fake = images.clone()
     fake[..., STRIPE_COLUMNS] += STRIPE
@@ -43,7 +43,7 @@ def planted(images: Tensor) -> Tensor:
 
 
 def local_contrast(images: Tensor, sigma: float = 2.0) -> Tensor:
-    """What is left of (N, 1, H, W) without its local mean, in units of the local deviation: faint patterns
+    """What is left of (N, C, H, W) without its local mean, in units of the local deviation: faint patterns
     come to the fore."""
     residual = images - _blur(images, sigma)
     return residual / (_blur(residual**2, sigma).clamp(min=0).sqrt() + 0.02)
@@ -53,12 +53,12 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
     radius = round(3 * sigma)
     steps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.softmax(-(steps**2) / (2 * sigma**2), 0)
-    padded = pad(images, (radius,) * 4, mode="reflect")
-    return conv2d(conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    padded = pad(images.flatten(0, 1)[:, None], (radius,) * 4, mode="reflect")
+    return conv2d(conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).view_as(images)
 
 
 class Discriminator(nn.Module):
-    """A small network that sees (N, 2, H, W), image and local contrast, and answers with a logit (N,) for
+    """A small network that sees (N, 2 C, H, W), image and local contrast, and answers with a logit (N,) for
     "generated".
 
     Three heads are summed. One knows the place of each pixel and one the place of each feature, because a
@@ -66,10 +66,10 @@ class Discriminator(nn.Module):
     or shifts while training: they would hide a fixed pattern.
     """
 
-    def __init__(self, size: int, width: int = 16, dropout: float = 0.3):
+    def __init__(self, size: int, width: int = 16, dropout: float = 0.3, channels: int = 1):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(2, width, 3, stride=2, padding=1),
+            nn.Conv2d(2 * channels, width, 3, stride=2, padding=1),
             nn.LeakyReLU(0.1),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
             nn.BatchNorm2d(2 * width),
@@ -88,8 +88,9 @@ class Discriminator(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         features = self.features(seen)
+        contrast = seen[:, seen.shape[1] // 2 :].mean(1)
         kinds = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-        logit = self.of_pixels(self.dropout(seen[:, 1].flatten(1)))
+        logit = self.of_pixels(self.dropout(contrast.flatten(1)))
         logit = logit + self.of_places(self.dropout(features.flatten(1))) + self.of_kinds(self.dropout(kinds))
         return logit[:, 0]
 
@@ -104,7 +105,8 @@ def train_discriminator(fake: Tensor, real: Tensor, steps: int | None = None) ->
     """Fit a fresh discriminator to (N, 1, H, W) fakes and (M, 1, H, W) reals in batches of equal halves; eval
     mode."""
     fake, real = _seen(fake), _seen(real)
-    network = Discriminator(fake.shape[-1]).to(fake.device, memory_format=torch.channels_last)
+    network = Discriminator(fake.shape[-1], channels=fake.shape[1] // 2)
+    network = network.to(fake.device, memory_format=torch.channels_last)
     steps = steps or STEPS
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)

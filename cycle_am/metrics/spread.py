@@ -17,6 +17,7 @@ from cycle_am.metrics import scores
 from cycle_am.metrics.bootstrap import LEVEL, Statistic, bootstrap, mean_figure
 from cycle_am.metrics.localisation import Regions, locate
 from cycle_am.metrics.sanity import pearson, spearman
+from cycle_am.task import Task
 
 TOP = 0.05  # share of a map's pixels, those of largest |R|, that count as what it marks
 TINY = 1e-6  # of |R|, far below what a pixel can show: keeps SD / |mean R| finite
@@ -163,9 +164,12 @@ def next_patients_case(patient: np.ndarray) -> np.ndarray:
     return steps[np.arange(count), (patient[steps] != patient[:, None]).argmax(1)]
 
 
+CT = Task()
+
+
 @dataclass(frozen=True)
 class Split:
-    """The maps of several seeds on one split's test cases. seeds (S,); case_id, patient, label (N,); image (N, H, W)
+    """The maps of several seeds on one split's test cases. seeds (S,); case_id, patient, label (N,); image (N, C, H, W)
     in [0, 1]; where: the outlines; maps (S, N, H, W) R."""
 
     fold: int
@@ -176,6 +180,7 @@ class Split:
     image: np.ndarray
     where: Regions
     maps: np.ndarray
+    task: Task = CT
 
 
 def map_figures(splits: Sequence[Split], **options) -> tuple[dict[str, Estimate], np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cycle_am import measures
+from cycle_am.task import Task
 
 KEYS = (
     "classifier/auc",
@@ -20,18 +21,18 @@ KEYS = (
 
 def card(facts: Mapping[str, Any]) -> str:
     """Markdown, from what the model file says of its model."""
-    task, data = facts["task"], facts["data"]
+    task, data = Task.of(facts["task"]), facts["data"]
     cases = ", ".join(f"{count} {part}" for part, count in data["cases"].items())
     return f"""# {facts["name"]}
 
-**Explains** a classifier of {" against ".join(task["classes"])}: windows of {task["fov_mm"]:g} x {task["fov_mm"]:g} mm,
-{task["size"]} x {task["size"]} pixels, {task["low"]:g} to {task["high"]:g} Hounsfield units, the lesion in the middle.
+**Explains** a classifier of {" against ".join(task.classes)}:
+{task.images()}.
 
 **Data.** {data["name"]} ({cases} cases; split by patient, fingerprint {data["fingerprint"]}).
 
 **Measured** on its test cases, with 95 % intervals:
 
-{_measured(facts["metrics"])}
+{_measured(facts["metrics"], task)}
 
 **Intended use.** Research on what a classifier looks at. Not a medical device; it says nothing about a patient, only
 about the classifier.
@@ -41,9 +42,9 @@ like them.
 """
 
 
-def _measured(metrics: Mapping[str, Any]) -> str:
+def _measured(metrics: Mapping[str, Any], task: Task) -> str:
     known = {key: metrics[key] for key in KEYS if metrics.get(key, {}).get("value") is not None}
-    rows = [f"| {_label(key)} | {_figure(figure)} |" for key, figure in known.items()]
+    rows = [f"| {task.worded(_label(key))} | {_figure(figure)} |" for key, figure in known.items()]
     return "\n".join(["| | |", "|---|---|", *rows]) if rows else "It was not evaluated."
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -15,21 +16,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from cycle_am.contract import IMAGE_SIZE
 from cycle_am.errors import UserError
+from cycle_am.model.adapter import adapted
 from cycle_am.model.logits import no_logits
 from cycle_am.runs.checkpoints import read_checkpoint
+from cycle_am.task import Task
 
-SHAPE = (1, IMAGE_SIZE, IMAGE_SIZE)  # of one image, as the data gives it
+CT = Task()
 LARGEST = 64  # images of the largest batch that is tried
-EXPECTED = "finite logits, (N, 2) for benign and malignant, or (N, 1) or (N,) for malignant"
+EXPECTED = "finite logits, (N, 2) for {} and {}, or (N, 1) or (N,) for {}"
 
 
 class Logits(nn.Module):
     """A network behind two logits, held in evaluation mode; hooks see its modules as they are.
 
-    `single`: the network gives one logit z of "malignant", (N, 1) or (N,). It becomes [-z/2, z/2], whose softmax is
-    sigmoid(z) and whose benign logit can be explained too. Two logits pass untouched. A network that squeezes leaves
+    `single`: the network gives one logit z of the second class, (N, 1) or (N,). It becomes [-z/2, z/2], whose softmax
+    is sigmoid(z) and whose first logit can be explained too. Two logits pass untouched. A network that squeezes leaves
     out the axis of a single image; here it is put back.
     """
 
@@ -66,13 +68,22 @@ class Custom(nn.Module):
         return self.net(image).float()
 
     def probability(self, image: Tensor) -> Tensor:
-        """image (N,C,H,W) in [0,1] -> p(malignant) (N,)."""
+        """image (N,C,H,W) in [0,1] -> p of the second class (N,)."""
         return self(image).softmax(dim=1)[:, 1]
 
 
-def load_custom(target: str | None, weights: str | None) -> Custom:
-    """What `target()` builds, filled with the state dict `weights`; without a target, the program `weights`.
+def load_custom(
+    target: str | None,
+    weights: str | None,
+    task: Task = CT,
+    arguments: Mapping[str, Any] | None = None,
+    input: Mapping[str, Any] | None = None,
+    outputs: Sequence[int] | None = None,
+) -> Custom:
+    """What `target(**arguments)` builds, filled with the state dict `weights`; without a target, the program `weights`.
 
+    task: whose images and classes it is tried with. input, outputs: what lies between them and the network's own, as
+    `adapter.adapted` takes it.
     Raises UserError, one line, where there is nothing to load or it does not do what a classifier must do here.
     """
     if not target and not weights:
@@ -82,22 +93,25 @@ def load_custom(target: str | None, weights: str | None) -> Custom:
     path = Path(str(weights)) if weights else None
     if path and not path.is_file():
         raise UserError(f"classifier.weights: {path} does not exist; give the path of a file")
-    net = _build(str(target), path) if target else _load_program(path)
-    return _checked(net, " with ".join(str(part) for part in (target, path) if part))
+    if arguments and not target:
+        raise UserError("classifier.arguments are the target's; give classifier.target, or leave them out")
+    net = _build(str(target), path, arguments or {}) if target else _load_program(path)
+    name = " with ".join(str(part) for part in (target, path) if part)
+    return _checked(adapted(net, input, outputs), name, task)
 
 
-def wrap(net: nn.Module, name: str = "your network") -> Custom:
+def wrap(net: nn.Module, name: str = "your network", task: Task = CT) -> Custom:
     """A copy of a network that is at hand, in evaluation mode on the CPU. Raises UserError as `load_custom`."""
     if not isinstance(net, nn.Module):
         raise UserError(f"the classifier is {type(net).__name__}; give a torch.nn.Module")
-    return _checked(deepcopy(net).cpu().float().eval(), name)
+    return _checked(deepcopy(net).cpu().float().eval(), name, task)
 
 
-def _checked(net: nn.Module, name: str) -> Custom:
-    return Custom(Logits(net, single=_is_single(net)), name)
+def _checked(net: nn.Module, name: str, task: Task) -> Custom:
+    return Custom(Logits(net, single=_is_single(net, task)), name)
 
 
-def _build(target: str, path: Path | None) -> nn.Module:
+def _build(target: str, path: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
     """The network of the user's own code, in evaluation mode."""
     if path and _program(path):
         raise UserError(f"classifier.weights: {path} is a whole program; leave classifier.target out")
@@ -109,10 +123,11 @@ def _build(target: str, path: Path | None) -> nn.Module:
             f"classifier.target={target} cannot be imported ({_line(error)}); check the name and PYTHONPATH"
         ) from error
     try:
-        net = build()
+        net = build(**arguments)
     except Exception as error:
+        called = f"with {dict(arguments)}" if arguments else "without arguments (classifier.arguments)"
         raise UserError(
-            f"classifier.target: {target}() fails ({_line(error)}); it is called without arguments"
+            f"classifier.target: {target}() fails ({_line(error)}); it is called {called}"
         ) from error
     if not isinstance(net, nn.Module):
         raise UserError(
@@ -241,15 +256,16 @@ def _load_exported(path: Path) -> nn.Module:
         return torch.export.load(str(path)).module()
 
 
-def _is_single(net: nn.Module) -> bool:
+def _is_single(net: nn.Module, task: Task) -> bool:
     """Whether the network gives one logit instead of two.
 
     Raises UserError where it does not take images as the data gives them, in batches of any size, gives no finite
     logits or probabilities in their place, lets an image's neighbours or chance decide, or passes no gradient.
     """
-    image = torch.linspace(0, 1, 2 * SHAPE[0] * SHAPE[1] * SHAPE[2]).view(2, *SHAPE).requires_grad_()
+    image = torch.linspace(0, 1, 2 * math.prod(task.shape)).view(2, *task.shape).requires_grad_()
+    expected = EXPECTED.format(*task.classes, task.classes[1])
     logits = _call(net, image)
-    _check_shape(logits)
+    _check_shape(logits, expected)
     logits = logits.reshape(2, -1)
     with torch.no_grad():
         for count in (1, LARGEST):
@@ -258,9 +274,11 @@ def _is_single(net: nn.Module) -> bool:
                 raise UserError(
                     f"the classifier answers otherwise in a batch of {count}; save it in evaluation mode (net.eval())"
                 )
-        came, mend = no_logits(lambda images: net(images).reshape(len(images), -1).float())
+        came, mend = no_logits(
+            lambda images: net(images).reshape(len(images), -1).float(), task.channels, task.size
+        )
     if came:
-        raise UserError(f"the classifier gives {came}; expected {EXPECTED}: {mend}")
+        raise UserError(f"the classifier gives {came}; expected {expected}: {mend}")
     try:
         torch.autograd.grad(logits.sum(), image)
     except RuntimeError as error:
@@ -293,7 +311,7 @@ def _call(net: nn.Module, image: Tensor) -> Any:
         ) from error
 
 
-def _check_shape(logits: Any) -> None:
+def _check_shape(logits: Any, expected: str) -> None:
     """Raise UserError, saying what came out and what is expected, unless these may be logits of two images."""
     if not isinstance(logits, Tensor):
         came = type(logits).__name__
@@ -303,7 +321,9 @@ def _check_shape(logits: Any) -> None:
         came = "values that are not finite"
     else:
         return
-    raise UserError(f"the classifier gives {came}; expected {EXPECTED}")
+    many = isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] > 2
+    choose = "; of more logits choose the two: classifier.outputs=[FIRST,SECOND]" if many else ""
+    raise UserError(f"the classifier gives {came}; expected {expected}{choose}")
 
 
 def _line(error: Exception, number: int = 0) -> str:

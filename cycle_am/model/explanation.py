@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cycle_am.contract import one_map
 from cycle_am.place import Place
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Probabilities(NamedTuple):
-    """p(malignant) of each image, of its G-(x) and of its G+(x): (N,) float32 each."""
+    """p of the second class of each image, of its G-(x) and of its G+(x): (N,) float32 each."""
 
     x: np.ndarray
     neg: np.ndarray
@@ -29,9 +30,9 @@ class Probabilities(NamedTuple):
 class Explanation:
     """N images and what their model says of them; indexing gives a part, iterating single ones.
 
-    x, x_neg, x_pos: (N, H, W) float32 in [0, 1]. explained, judge: probabilities by the explained classifier, and by
-    one that the generators never saw. trust: a verdict each; empty where it was not asked for. place: one each, or
-    empty.
+    x, x_neg, x_pos: (N, H, W) float32 in [0, 1], in colour (N, 3, H, W). explained, judge: probabilities by the
+    explained classifier, and by one that the generators never saw. trust: a verdict each; empty where it was not asked
+    for. place: one each, or empty.
     """
 
     x: np.ndarray
@@ -61,8 +62,10 @@ class Explanation:
 
     @property
     def relevance(self) -> np.ndarray:
-        """R = G+(x) - G-(x) (eq. 6): (N, H, W) float32 in [-1, 1], signed brightness."""
-        return self.x_pos - self.x_neg
+        """R = G+(x) - G-(x) (eq. 6): (N, H, W) float32 in [-1, 1], signed brightness; of colour one number a pixel
+        (`cycle_am.contract.one_map`), x_pos - x_neg being R of each channel."""
+        change = self.x_pos - self.x_neg
+        return change if change.ndim == 3 else one_map(change)
 
     def attribution(self) -> np.ndarray:
         """R as signed evidence (`cycle_am.explainers.cycle_am_attribution`): (N, H, W) float32 of log odds."""
@@ -73,10 +76,11 @@ class Explanation:
         return self.model.attribution(self.x)
 
     def dial(self, positions: np.ndarray) -> np.ndarray:
-        """(N, T, H, W): the images at `positions`, (T,) or one row each (N, T), in [-1, 1]: -1 is G-(x), 0 is x, 1 is
-        G+(x), linear between.
+        """(N, T, H, W), in colour (N, T, 3, H, W): the images at `positions`, (T,) or one row each (N, T), in [-1, 1]:
+        -1 is G-(x), 0 is x, 1 is G+(x), linear between.
         """
-        steps = np.atleast_2d(np.asarray(positions, np.float32))[:, :, None, None]
+        steps = np.atleast_2d(np.asarray(positions, np.float32))
+        steps = steps.reshape(*steps.shape, *[1] * (self.x.ndim - 1))
         x, neg, pos = (image[:, None] for image in (self.x, self.x_neg, self.x_pos))
         return x + np.maximum(steps, 0) * (pos - x) + np.maximum(-steps, 0) * (neg - x)
 

@@ -96,6 +96,5 @@ def _apart(network: nn.Module, exported: Any, name: str, images: torch.Tensor) -
 
 
 def _example(model: Model, count: int) -> torch.Tensor:
-    """(count, 1, H, W) in [0, 1]."""
-    size = model.task.size
-    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(count))
+    """(count, C, H, W) in [0, 1]."""
+    return torch.rand(count, *model.task.shape, generator=torch.Generator().manual_seed(count))

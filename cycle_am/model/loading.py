@@ -46,12 +46,15 @@ def assemble(content: model_file.Content, digest: str, classifier: nn.Module | N
     described = facts.get("networks")
     if not isinstance(described, Mapping) or set(described) != set(NETWORKS):
         raise UserError("the model file names other networks than a model has; pack it again")
+    task = Task.of(facts.get("task", {}))
     networks = {
-        name: _network(name, described[name], content.weights, classifier if name == "classifier" else None)
+        name: _network(
+            name, described[name], content.weights, task, classifier if name == "classifier" else None
+        )
         for name in NETWORKS
     }
     assessor = Assessor.of(facts["trust"], content.features) if facts.get("trust") else None
-    return Model(networks, Task.of(facts.get("task", {})), assessor, facts, digest, content.card)
+    return Model(networks, task, assessor, facts, digest, content.card)
 
 
 class Unfilled(TorchFunctionMode):
@@ -62,7 +65,7 @@ class Unfilled(TorchFunctionMode):
 
 
 def _network(
-    name: str, described: Mapping[str, Any], weights: Mapping[str, Tensor], own: nn.Module | None
+    name: str, described: Mapping[str, Any], weights: Mapping[str, Tensor], task: Task, own: nn.Module | None
 ) -> nn.Module:
     """Built without memory of its own, then given the file's tensors: a file cannot ask for more than it holds."""
     if described.get("kind") == "external":
@@ -72,7 +75,7 @@ def _network(
             )
         from cycle_am.model.custom import wrap
 
-        network = wrap(own).net
+        network = wrap(own, task=task).net
         if described.get("digest") != model_file.state_digest(network):
             raise UserError(
                 "the network given is another classifier than this model explains; give the one it was trained for, "

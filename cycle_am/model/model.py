@@ -62,7 +62,7 @@ class Model:
         self.digest, self.card = digest, card
 
     def __repr__(self) -> str:
-        return f"<cycle_am.Model {self.name}: {' or '.join(self.task.classes)}, {self.task.fov_mm:g} mm>"
+        return f"<cycle_am.Model {self.name}: {' or '.join(self.task.classes)}, {self.task.side()}>"
 
     @property
     def name(self) -> str:
@@ -82,8 +82,9 @@ class Model:
     ) -> Explanation:
         """Explain images in memory, or in files.
 
-        images: array or tensor (H, W), (N, H, W) or (N, 1, H, W): windows of the task's size in [0, 1], or with
-        `spacing` (mm per row and column) planes in Hounsfield units, of which the window around the middle is taken.
+        images: array or tensor (H, W), (N, H, W) or (N, 1, H, W), in colour (H, W, 3), (N, H, W, 3) or (N, 3, H, W):
+        windows of the task's size in [0, 1], or with `spacing` (mm per row and column) planes in Hounsfield units, of
+        which the window around the middle is taken.
         Or a path (str or Path) of any source that `cycle_am.sources.read` takes, with its at, voxel, mask, lesions,
         lidc, series; lesions of which there is no window are told in a warning each.
         Windows in float32 are not copied: leave them as they are while the explanation is in use. Raises UserError
@@ -97,7 +98,7 @@ class Model:
             )
         x = self.windows(images, spacing)
         parts = (self._explain(part, trust) for part in x.split(batch))
-        return _joined(parts, x[:, 0].numpy(), self)
+        return _joined(parts, held(x), self)
 
     def _explain_source(
         self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
@@ -122,17 +123,37 @@ class Model:
         return replace(explanation, place=tuple(window.place for window in windows))
 
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
-        """Images as `explain` takes them -> (N, 1, H, W) float32 in [0, 1]."""
+        """Images as `explain` takes them -> (N, C, H, W) float32 in [0, 1]."""
         array = np.asarray(images, dtype=np.float32)
+        if self.task.channels > 1:
+            return self._colour_windows(array, spacing)
         array = array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
         array = array[None] if array.ndim == 2 else array
         if array.ndim != 3 or not len(array):
             raise UserError(f"images have shape {np.shape(images)}; give (H, W), (N, H, W) or (N, 1, H, W)")
         if not np.isfinite(array).all():
             raise UserError("images hold NaN or infinite values; replace them")
+        if spacing is not None and not self.task.is_hounsfield:
+            raise UserError(
+                "spacing is for Hounsfield units; the model explains pictures, give windows in [0, 1]"
+            )
         array = array if spacing is None else self._cut(array, spacing)
         self._check_windows(array, spacing is not None)
         return torch.from_numpy(np.ascontiguousarray(array))[:, None]
+
+    def _colour_windows(self, array: np.ndarray, spacing: Any) -> Tensor:
+        shape, channels = array.shape, self.task.channels
+        array = array[None] if array.ndim == 3 else array
+        if array.ndim == 4 and array.shape[-1] == channels != array.shape[1]:
+            array = np.moveaxis(array, -1, 1)
+        if spacing is not None or array.ndim != 4 or array.shape[1] != channels or not len(array):
+            raise UserError(
+                f"images have shape {shape}; the model explains colour: give (H, W, 3), (N, H, W, 3) or (N, 3, H, W)"
+            )
+        if not np.isfinite(array).all():
+            raise UserError("images hold NaN or infinite values; replace them")
+        self._check_windows(array, False)
+        return torch.from_numpy(np.ascontiguousarray(array))
 
     def _cut(self, planes: np.ndarray, spacing: Any) -> np.ndarray:
         from cycle_am.data.images import cut
@@ -151,10 +172,11 @@ class Model:
 
     def _check_windows(self, array: np.ndarray, scaled: bool) -> None:
         size, low, high = self.task.size, float(array.min()), float(array.max())
-        if array.shape[1:] != (size, size) or low < 0 or high > 1:
+        if array.shape[-2:] != (size, size) or low < 0 or high > 1:
+            other = ", or Hounsfield units with spacing=(mm per row, mm per column)"
             raise UserError(
-                f"images are {array.shape[1]} x {array.shape[2]} with values from {low:g} to {high:g}; give windows of "
-                f"{size} x {size} in [0, 1], or Hounsfield units with spacing=(mm per row, mm per column)"
+                f"images are {array.shape[-2]} x {array.shape[-1]} with values from {low:g} to {high:g}; give windows "
+                f"of {size} x {size} in [0, 1]{other if self.task.is_hounsfield else ''}"
             )
 
     @torch.inference_mode()
@@ -165,22 +187,20 @@ class Model:
             by: Probabilities(*(self.probability(image, by).numpy() for image in (x, *changed)))
             for by in ("classifier", "judge")
         }
-        x_neg, x_pos = (image[:, 0].numpy() for image in changed)
+        x_neg, x_pos = map(held, changed)
         verdicts: Iterable = (
             self.assessor.assess(self, x, changed, p["classifier"], p["judge"])
             if trust and self.assessor
             else ()
         )
-        return Explanation(
-            x[:, 0].numpy(), x_neg, x_pos, p["classifier"], p["judge"], tuple(verdicts), (), self
-        )
+        return Explanation(held(x), x_neg, x_pos, p["classifier"], p["judge"], tuple(verdicts), (), self)
 
     def attribution(self, x: np.ndarray, steps: int = 32) -> np.ndarray:
-        """R as signed evidence for the second class: (N, H, W) in [0, 1] -> (N, H, W) of log odds."""
+        """R as signed evidence for the second class: windows as in an explanation -> (N, H, W) of log odds."""
         from cycle_am.explainers.cycle_am_attribution import CycleAMAttribution
 
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
-        return explainer.explain(torch.from_numpy(np.ascontiguousarray(x))[:, None], 1)[:, 0].numpy()
+        return explainer.explain(layered(x), 1)[:, 0].numpy()
 
     @property
     def classifier(self) -> nn.Module:
@@ -244,7 +264,8 @@ class Model:
         probabilities = np.empty((count, steps), np.float32)
         for start in range(0, count, at_once):
             part = slice(start, start + at_once)
-            images = torch.from_numpy(explanation[part].dial(rows[part])).flatten(0, 1)[:, None]
+            turned = explanation[part].dial(rows[part])
+            images = layered(turned.reshape(-1, *turned.shape[2:]))
             parts = [self.probability(some, by) for some in images.split(BATCH)]
             probabilities[part] = torch.cat(parts).view(-1, steps).numpy()
         return probabilities
@@ -254,12 +275,23 @@ class Model:
         return dial.distance(explanation, self.dial_probabilities)
 
 
+def held(images: Tensor) -> np.ndarray:
+    """(N, C, H, W) as an explanation holds images: (N, H, W) of one channel, else as it is."""
+    return (images[:, 0] if images.shape[1] == 1 else images).numpy()
+
+
+def layered(images: np.ndarray) -> Tensor:
+    """What an explanation holds as (N, C, H, W)."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    return tensor[:, None] if tensor.ndim == 3 else tensor
+
+
 def _told(failure: Failure) -> str:
     return f"{failure.name}: {failure.reason}"
 
 
 def _joined(parts: Iterator[Explanation], x: np.ndarray, model: Model) -> Explanation:
-    """One explanation of the images x (N, H, W). Nothing of a part is kept: small arrays that stay between large ones
+    """One explanation of the images x. Nothing of a part is kept: small arrays that stay between large ones
     that go would keep their memory too.
     """
     neg, pos, p = np.empty_like(x), np.empty_like(x), np.empty((2, 3, len(x)), np.float32)

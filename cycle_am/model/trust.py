@@ -8,6 +8,8 @@ Every case is asked, in this order:
 4. Does R follow a shift of one pixel, and stay under noise that does not move p?
 5. Does R lie elsewhere than at the window's border?
 
+Questions that only CT of lesions answers (known mistakes, 3. and 5.) are not asked of other images.
+
 Limits come from those validation cases whose explanation convinces (2.), kept in the model file: neither the networks'
 weights nor the distance were fitted to them. docs/trust.md says how well the verdicts hold on test cases.
 """
@@ -52,7 +54,8 @@ TEXTS = {
     "noise": "R changes under noise that does not change the answer",
     "border": "most of R lies at the border of the image",
 }
-LIMITS = ("distance", "mistake", "taken", "shift", "noise", "far_distance", "far_mistake")
+LIMITS = ("distance", "shift", "noise", "far_distance")
+OF_LESIONS = ("mistake", "taken", "far_mistake")
 PART = 64  # images at once
 
 
@@ -63,7 +66,8 @@ class Trust:
     figures: `distance` to the training images (1: as far as they are on average), `mistake` (log odds), `taken`
     (mean |x - G-(x)| of the middle sixteenth), `shift` and `noise` (agreement of R with itself: 1 the same, 0
     unrelated), `noise_moves_p`, `middle` and `border` (shares of |R| in the middle quarter and in the outermost 4
-    pixels), `mask` (share in the outline, where one was given).
+    pixels), `mask` (share in the outline, where one was given). Of other images than lesions in CT without
+    `mistake` and `taken`.
     """
 
     verdict: str
@@ -88,7 +92,7 @@ class Likeness:
 
     @classmethod
     def fit(cls, network: ConvNet, images: Tensor) -> Likeness:
-        """Of training images (N, 1, H, W) in [0, 1]."""
+        """Of training images (N, C, H, W) in [0, 1]."""
         values = torch.cat([features(network, part) for part in images.split(PART)]).double()
         mean, scale = values.mean(0), values.std(0).clamp_min(1e-6)
         z = (values - mean) / scale
@@ -122,12 +126,12 @@ class Assessor:
     """Gives the verdicts.
 
     limits: by figure. Largest `distance` and `mistake` that are not doubted, with `far_` before the name not refused;
-    smallest `taken` and agreement `shift` and `noise` that are not doubted. seen: pixels of the middle that `mistakes`
-    sees.
+    smallest `taken` and agreement `shift` and `noise` that are not doubted. mistakes: None where the images are other
+    ones than lesions in CT. seen: pixels of the middle that it sees.
     """
 
     def __init__(
-        self, likeness: Likeness, mistakes: ConvNet, limits: Mapping[str, float], seen: int = MIDDLE
+        self, likeness: Likeness, mistakes: ConvNet | None, limits: Mapping[str, float], seen: int = MIDDLE
     ) -> None:
         self.likeness, self.mistakes, self.limits, self.seen = likeness, mistakes, dict(limits), seen
 
@@ -135,13 +139,14 @@ class Assessor:
     def fit(
         cls, model: Model, training: Tensor, validation: Tensor, around: Tensor | None = None
     ) -> Assessor:
-        """Distance and known mistakes of the training images (N, 1, 64, 64), limits of the validation images.
+        """Distance and known mistakes of the training images (N, C, S, S), limits of the validation images.
 
         around: training images with more around the window, as `mistakes.learn` takes them.
         """
         likeness = Likeness.fit(_feature_network(model), training)
         seen = MIDDLE if around is None else training.shape[-1]
-        assessor = cls(likeness, learn(training, around), {}, seen)
+        mistakes = learn(training, around) if model.task.is_nodule else None
+        assessor = cls(likeness, mistakes, {}, seen)
         parts = [assessor._validated(model, part) for part in validation.split(PART)]
         figures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         kept = figures.pop("convinces")
@@ -159,12 +164,16 @@ class Assessor:
     def of(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Assessor:
         """From a model file. Raises UserError where it lacks something or holds what is no number."""
         try:
-            limits = {name: float(facts["limits"][name]) for name in LIMITS}
+            state = _part(tensors, "mistakes.")
+            names = LIMITS + OF_LESIONS if state else LIMITS
+            limits = {name: float(facts["limits"][name]) for name in names}
             likeness = Likeness(_part(tensors, "distance."))
-            seen = int(facts.get("seen", MIDDLE))
-            with torch.device("meta"):
-                mistakes = network(seen)
-            mistakes.load_state_dict(_part(tensors, "mistakes."), assign=True)
+            seen, mistakes = int(facts.get("seen", MIDDLE)), None
+            if state:
+                with torch.device("meta"):
+                    mistakes = network(seen)
+                mistakes.load_state_dict(state, assign=True)
+                mistakes.eval().requires_grad_(False)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise UserError(
@@ -172,7 +181,7 @@ class Assessor:
             ) from error
         if not all(map(math.isfinite, [*limits.values(), *(float(t.sum()) for t in tensors.values())])):
             raise UserError("the model file's figures of trust are not finite; pack it again")
-        return cls(likeness, mistakes.eval().requires_grad_(False), limits, seen)
+        return cls(likeness, mistakes, limits, seen)
 
     def facts(self) -> dict[str, Any]:
         """For a model file, as JSON."""
@@ -180,22 +189,23 @@ class Assessor:
 
     def tensors(self) -> dict[str, Tensor]:
         """For a model file."""
-        parts = {"distance": self.likeness.tensors, "mistakes": self.mistakes.state_dict()}
+        parts = {"distance": self.likeness.tensors}
+        if self.mistakes is not None:
+            parts["mistakes"] = self.mistakes.state_dict()
         return {f"{part}.{name}": tensor for part, held in parts.items() for name, tensor in held.items()}
 
     @torch.inference_mode()
     def figures(
         self, model: Model, x: Tensor, changed: Changed, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """(N,) each: what `Trust.figures` names, of images (N, 1, H, W) with outlines alike or None."""
+        """(N,) each: what `Trust.figures` names, of images (N, C, H, W) with outlines alike or None."""
         relevance = changed.pos - changed.neg
         noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)) * NOISE
         noisy = (x + noise).clamp(0, 1)
         inner = (..., slice(2, -2), slice(2, -2))
         shares = {
             "distance": self.likeness.distance(_feature_network(model), x),
-            "mistake": suspicion(self.mistakes, x, self.seen),
-            "taken": _mean(x - changed.neg, 3 * x.shape[-1] // 8),
+            **self._of_lesions(x, changed),
             "shift": _agreement(_shifted(relevance)[inner], _relevance(model, _shifted(x))[inner]),
             "noise": _agreement(relevance, _relevance(model, noisy)),
             "noise_moves_p": (model.probability(noisy) - model.probability(x)).abs(),
@@ -203,6 +213,12 @@ class Assessor:
             "border": _share(relevance, ~_frame(relevance, BORDER)),
         }
         return shares if mask is None else shares | {"mask": _share(relevance, mask >= 0.5)}
+
+    def _of_lesions(self, x: Tensor, changed: Changed) -> dict[str, Tensor]:
+        if self.mistakes is None:
+            return {}
+        taken = _mean(x - changed.neg, 3 * x.shape[-1] // 8)
+        return {"mistake": suspicion(self.mistakes, x, self.seen), "taken": taken}
 
     def assess(
         self,
@@ -213,24 +229,25 @@ class Assessor:
         judge: Probabilities,
         mask: Tensor | None = None,
     ) -> list[Trust]:
-        """A verdict for each image (N, 1, H, W); mask: outlines alike, only for the figure `mask`."""
+        """A verdict for each image (N, C, H, W); mask: outlines alike, only for the figure `mask`."""
         columns = {name: column.tolist() for name, column in self.figures(model, x, changed, mask).items()}
         rows = [{name: column[i] for name, column in columns.items()} for i in range(len(x))]
         return [self.verdict(figures, flips(explained, i), flips(judge, i)) for i, figures in enumerate(rows)]
 
     def verdict(self, figures: Mapping[str, float], explained: bool, judge: bool) -> Trust:
         """Of one image: its figures, and whether the explained classifier and the judge change their answers."""
-        limits, unlike = self.limits, ("distance", "mistake")
+        limits, lesions = self.limits, self.mistakes is not None
+        unlike = ("distance", "mistake") if lesions else ("distance",)
         far = any(figures[name] > limits[f"far_{name}"] for name in unlike)
         failed = {
             "far": far,
             "near": not far and any(figures[name] > limits[name] for name in unlike),
             "explained": not explained,
             "judge": not judge,
-            "taken": figures["taken"] < limits["taken"],
+            "taken": lesions and figures["taken"] < limits["taken"],
             "shift": figures["shift"] < limits["shift"],
             "noise": figures["noise"] < limits["noise"] and figures["noise_moves_p"] <= MOVED,
-            "border": figures["border"] > OUTSIDE,
+            "border": lesions and figures["border"] > OUTSIDE,
         }
         reasons = tuple(TEXTS[name] for name, bad in failed.items() if bad)
         return Trust(REFUSED if far else DOUBTFUL if reasons else USABLE, reasons, dict(figures))
@@ -238,9 +255,12 @@ class Assessor:
 
 def limits(figures: Mapping[str, Tensor]) -> dict[str, float]:
     """From figures (N,) of validation cases. Far: twice as far from their median as the farthest of them."""
-    drawn = {name: limit(figures[name], 1 - share) for name, share in ABOVE.items()}
-    drawn |= {name: limit(figures[name], share) for name, share in BELOW.items()}
-    for name in ABOVE:
+    above, below = (
+        {name: share for name, share in given.items() if name in figures} for given in (ABOVE, BELOW)
+    )
+    drawn = {name: limit(figures[name], 1 - share) for name, share in above.items()}
+    drawn |= {name: limit(figures[name], share) for name, share in below.items()}
+    for name in above:
         drawn[f"far_{name}"] = float(2 * figures[name].max() - figures[name].median())
     return drawn | {name: min(STABLE, limit(figures[name], 0.01)) for name in ("shift", "noise")}
 

@@ -1,10 +1,12 @@
 """The classifier that is explained (paper, sec. 3.2)."""
 
+from math import ceil
+
 from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Four blocks of 3x3 convolution, batch normalisation and ReLU, then one linear layer to two logits.
+    """Four blocks of 3x3 convolution, batch normalisation and ReLU, then one linear layer to the logits.
 
     Every ReLU is a module of its own and not in place, and only ``flatten`` is functional, so that hook-based
     explainers can attach to each layer.
@@ -12,19 +14,20 @@ class ConvNet(nn.Module):
     Args:
         width: kernels of the first block; the others have 2, 4 and 8 times as many (paper: 32).
         in_channels: image channels.
-        image_size: height and width in pixels; a multiple of 8, since three blocks have stride 2.
+        image_size: height and width in pixels (paper: 64); three blocks have stride 2, so an eighth of it, rounded up,
+            is left.
         dropout: share of the flattened features that is dropped while training (paper: none).
 
     Raises:
-        ValueError: if ``image_size`` is not a positive multiple of 8.
+        ValueError: if ``image_size`` is below 8.
     """
 
     STRIDES = (1, 2, 2, 2)
 
     def __init__(self, width: int = 32, in_channels: int = 1, image_size: int = 64, dropout: float = 0.0):
         super().__init__()
-        if image_size < 8 or image_size % 8:
-            raise ValueError(f"image_size is {image_size}; three strides of 2 need a multiple of 8, e.g. 64")
+        if image_size < 8:
+            raise ValueError(f"image_size is {image_size}; three strides of 2 need at least 8 pixels")
         channels = [in_channels, *(width * 2**i for i in range(4))]
         self.blocks = nn.Sequential(
             *(
@@ -33,10 +36,10 @@ class ConvNet(nn.Module):
             )
         )
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(channels[-1] * (image_size // 8) ** 2, 2)
+        self.linear = nn.Linear(channels[-1] * ceil(image_size / 8) ** 2, 2)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (N, in_channels, H, W) in [0, 1] to logits (N, 2): benign, malignant."""
+        """Image (N, in_channels, H, W) in [0, 1] to logits (N, 2)."""
         return self.linear(self.dropout(self.blocks(image).flatten(1)))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 OUTPUTS = ("image", "residual")
 
@@ -53,8 +53,10 @@ class UNetGenerator(nn.Module):
             at zero, so that an untrained generator changes nothing).
         padding_mode: as of ``torch.nn.Conv2d``.
 
+    Sides that 2^depth does not divide are continued by repeating the border, and cut again.
+
     Raises:
-        ValueError: for an unknown ``output``, or (in ``forward``) an image whose sides 2^depth does not divide.
+        ValueError: for an unknown ``output``.
     """
 
     def __init__(
@@ -81,10 +83,10 @@ class UNetGenerator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (N, C, H, W) in [0, 1] to the changed image, same shape, clamped to [0, 1]."""
         step = 2 ** len(self.decoder)
-        if image.shape[-1] % step or image.shape[-2] % step:
-            raise ValueError(
-                f"image is {tuple(image.shape[-2:])} pixels; both sides must be multiples of {step}"
-            )
+        below, beside = (-side % step for side in image.shape[-2:])
+        if below or beside:
+            wider = self.forward(pad(image, (0, beside, 0, below), mode="replicate"))
+            return wider[..., : image.shape[-2], : image.shape[-1]]
         *skips, x = self.encoder(image)
         for reduce, stage, skip in zip(self.reduce, self.decoder, skips[::-1], strict=True):
             # 1x1 before up-sampling: the two commute, and it is four times cheaper on the coarse grid.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from cycle_am.outputs import drawing
-from cycle_am.reports.colours import ACCENT, BENIGN, MALIGNANT, PLAIN
+from cycle_am.reports.colours import ACCENT, FIRST, PLAIN, SECOND
 
 if TYPE_CHECKING:
     from cycle_am.model.explanation import Explanation
@@ -23,7 +23,7 @@ TOP, SLIDER = 104, 54  # of the image, of the slider's middle
 POSITIONS = np.linspace(-1, 1, 13)
 FRAME_MS, PAUSE_MS = 110, 700  # the pause is at both ends and at x
 GREYS = 64
-UI = (BENIGN, MALIGNANT, *(look[1] for look in drawing.VERDICTS.values()))
+UI = (FIRST, SECOND, *(look[1] for look in drawing.VERDICTS.values()))
 COLOURS = [ImageColor.getrgb(colour) for colour in UI]
 PALETTE = [int(g) for g in np.linspace(0, 255, GREYS).round().repeat(3)] + [
     v for colour in COLOURS for v in colour
@@ -48,7 +48,8 @@ def frames(explanation: Explanation, positions: np.ndarray = POSITIONS) -> list[
 
 def write_gif(path: Path, drawn: Sequence[Image.Image]) -> Path:
     """Write the frames as a GIF that goes there and back without end."""
-    turned = _there_and_back([_indexed(frame) for frame in drawn])
+    indexed = [frame.quantize(256) if _is_colour(frame) else _indexed(frame) for frame in drawn]
+    turned = _there_and_back(indexed)
     turned[0].save(
         path, save_all=True, append_images=turned[1:], duration=_durations(len(drawn)), loop=0, optimize=False
     )
@@ -94,6 +95,12 @@ def _durations(count: int) -> list[int]:
     return [*there, *there[-2:0:-1]]
 
 
+def _is_colour(frame: Image.Image) -> bool:
+    """Whether the image in a frame is."""
+    pixels = np.asarray(frame, np.int16)[TOP : TOP + SIDE, MARGIN : MARGIN + SIDE]
+    return bool(np.ptp(pixels, axis=-1).max() > 0)
+
+
 def _indexed(frame: Image.Image) -> Image.Image:
     """In few greys, so that the file is small, and the colours of what is drawn around the image."""
     rgb = np.asarray(frame, np.int32)
@@ -125,7 +132,7 @@ def _frame(
     base: Image.Image, image: np.ndarray, at: float, p: dict[str, float], classes: tuple[str, str]
 ) -> Image.Image:
     canvas = base.copy()
-    canvas.paste(drawing.grey(image, SIDE), (MARGIN, TOP))
+    canvas.paste(drawing.tile(image, SIDE), (MARGIN, TOP))
     pen = ImageDraw.Draw(canvas)
     knob = MARGIN + (at + 1) / 2 * SIDE
     pen.rounded_rectangle((knob - 5, SLIDER - 11, knob + 5, SLIDER + 11), 4, fill=ACCENT)

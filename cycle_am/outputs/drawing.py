@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cycle_am.reports.colours import ACCENT, BENIGN, MALIGNANT, PLAIN, diverging
+from cycle_am.reports.colours import ACCENT, FIRST, PLAIN, SECOND, diverging
 
 if TYPE_CHECKING:
     from cycle_am.model.explanation import Explanation
@@ -47,9 +47,10 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(folder / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
 
 
-def grey(image: np.ndarray, side: int) -> Image.Image:
-    """(H, W) in [0, 1] as a square of `side` pixels; nothing is smoothed."""
+def tile(image: np.ndarray, side: int) -> Image.Image:
+    """(H, W) or (3, H, W) in [0, 1] as a square of `side` pixels; nothing is smoothed."""
     pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    pixels = pixels if pixels.ndim == 2 else np.moveaxis(pixels, 0, -1)
     return Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
 
 
@@ -68,9 +69,7 @@ def probability_bar(draw: ImageDraw.ImageDraw, box: Box, p: float) -> None:
     left, top, right, bottom = box
     middle = (left + right) / 2
     draw.rectangle(box, fill="#eceff3")
-    draw.rectangle(
-        (left, top, left + max(p * (right - left), 1), bottom), fill=MALIGNANT if p >= 0.5 else BENIGN
-    )
+    draw.rectangle((left, top, left + max(p * (right - left), 1), bottom), fill=SECOND if p >= 0.5 else FIRST)
     draw.line((middle, top - 4, middle, bottom + 4), fill=ACCENT, width=2)
 
 

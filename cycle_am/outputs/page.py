@@ -21,6 +21,7 @@ from markupsafe import Markup
 from cycle_am.files import write_atomically
 from cycle_am.outputs import drawing, panel
 from cycle_am.reports.colours import scale_words
+from cycle_am.task import Task
 
 if TYPE_CHECKING:
     from cycle_am.model.explanation import Explanation
@@ -94,9 +95,7 @@ def _card(index: int, record: dict[str, Any], folder: Path) -> dict[str, Any]:
         }
     task, where = record["model"]["task"], record.get("folder", "")
     first, second = (drawing.plain(text, 40) for text in record["classes"])
-    relevance = (
-        f"R: red is brighter where {second}, blue is darker; {scale_words(task['high'] - task['low'])}."
-    )
+    relevance = f"R: red is brighter where {second}, blue is darker; {scale_words(Task.of(task))}."
     attribution = (
         f"Attribution: red speaks for {second}, blue for {first}, on each case's own scale."
         if record["settings"].get("attribution", True)

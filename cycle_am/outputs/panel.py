@@ -104,7 +104,7 @@ def _foot(explanation: Explanation) -> list[tuple[str, int, str]]:
         (distance_words(explanation), 28, ACCENT),
         (
             f"R: red is brighter where {drawing.plain(task.classes[1], 24)}, blue is darker; "
-            f"{scale_words(task.high - task.low)}. {ATTRIBUTION if explanation.model.gradients else NO_ATTRIBUTION}",
+            f"{scale_words(task)}. {ATTRIBUTION if explanation.model.gradients else NO_ATTRIBUTION}",
             24,
             PLAIN,
         ),
@@ -141,7 +141,7 @@ def _titles(pen: ImageDraw.ImageDraw, explanation: Explanation, top: int) -> Non
 
 
 def _tiles(canvas: Image.Image, explanation: Explanation, top: int) -> None:
-    tiles = [drawing.grey(image[0], SIDE) for image in (explanation.x, explanation.x_neg, explanation.x_pos)]
+    tiles = [drawing.tile(image[0], SIDE) for image in (explanation.x, explanation.x_neg, explanation.x_pos)]
     tiles.append(drawing.signed(explanation.relevance[0], RELEVANCE_SCALE, SIDE))
     if explanation.model.gradients:
         attribution = explanation.attribution()[0]
@@ -170,7 +170,8 @@ def _scales(canvas: Image.Image, pen: ImageDraw.ImageDraw, explanation: Explanat
     """The colour bars of R and of the attribution."""
     task = explanation.model.task
     hu = RELEVANCE_SCALE * (task.high - task.low)
-    bars = [(3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), (f"−{hu:.0f} HU", f"+{hu:.0f} HU"))]
+    ends = (f"−{hu:.0f} HU", f"+{hu:.0f} HU") if task.is_hounsfield else ("darker", "brighter")
+    bars = [(3, (f"−{RELEVANCE_SCALE:g}", "0", f"{RELEVANCE_SCALE:g}"), ends)]
     if explanation.model.gradients:
         evidence = attribution_scale(explanation.attribution()[0])
         names = [drawing.fitted(name, drawing.font(24), SIDE / 2 - 8) for name in task.classes]

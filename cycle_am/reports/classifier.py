@@ -13,22 +13,28 @@ from cycle_am.metrics.size import MATCHED_WITHIN
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.draw import roc_and_calibration
 from cycle_am.reports.page import Headline, Picture, Section, Table, number, with_interval
-
-LEAD = (
-    "How well the network tells malignant from benign lung nodules in CT, on patients that it has never seen."
-)
+from cycle_am.task import Task
 
 
-def table_one(figures: Mapping[str, Estimate]) -> Table:
-    """The paper's Table 1 with its own numbers beside ours."""
+def lead(task: Task) -> str:
+    """What the page is about."""
+    things = "lung nodules in CT" if task.is_nodule else f"{task.thing} images"
+    return (
+        f"How well the network tells {task.classes[1]} from {task.classes[0]} {things}, on patients that it has never "
+        "seen."
+    )
+
+
+def table_one(figures: Mapping[str, Estimate], task: Task) -> Table:
+    """The paper's Table 1, for nodules with its own numbers beside ours."""
     rows = [
         (measures.named(f"classifier/{name}").label, with_interval(figures[name]), with_interval(paper))
         for name, paper in measures.paper("classifier/").items()
     ]
-    note = (
-        "95 % intervals; ours from a bootstrap over patients. "
-        "The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
-    )
+    note = "95 % intervals; ours from a bootstrap over patients."
+    if not task.is_nodule:
+        return Table(("Figure", "This run"), [row[:2] for row in rows], note.replace("; ours", ""))
+    note += " The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
     return Table(("Figure", "This run", "Paper, Table 1"), rows, note)
 
 
@@ -60,39 +66,54 @@ def classifier_section(result: ClassifierResult, figures_dir: Path, title: str =
     """What a report says of a classifier; draws its ROC curve and calibration plot."""
     bins = scores.calibration_bins(result.p, result.label)
     path = roc_and_calibration(
-        figures_dir / "classifier.png", result.p, result.diameter_mm, result.label, bins
+        figures_dir / "classifier.png", result.p, result.diameter_mm, result.label, bins, result.task
     )
-    benign, malignant = (int((result.label == k).sum()) for k in (0, 1))
+    (benign, malignant), p = result.task.classes, result.task.p()
+    counts = [int((result.label == k).sum()) for k in (0, 1)]
+    sized = result.diameter_mm is not None
     trained = (
         "which may be among those that it was trained on: that is not known here"
         if result.foreign
         else "none of them in the training set"
     )
     text = (
-        f"Tested on {len(result.p)} labelled cases ({malignant} malignant, {benign} benign) of "
-        f"{len(np.unique(result.patient))} patients, {trained}; called malignant where p(malignant) is at least 0.5.",
+        f"Tested on {len(result.p)} labelled cases ({counts[1]} {malignant}, {counts[0]} {benign}) of "
+        f"{len(np.unique(result.patient))} patients, {trained}; called {malignant} where {p} is at least 0.5.",
         *(
             []
-            if benign and malignant
+            if all(counts)
             else ["Figures that need cases of both classes, such as the AUC, are left open."]
         ),
-        *doubts(result.p, result.label),
-        "Malignancy follows size, so the second table asks how much of the decision is mere size.",
+        *doubts(result.p, result.label, classes=result.task.classes),
+        *(
+            ["Malignancy follows size, so the second table asks how much of the decision is mere size."]
+            if sized
+            else []
+        ),
     )
+    beside = ", beside what the diameter alone reaches" if sized else ""
     caption = (
-        "Left: sensitivity against false alarms at every threshold, beside what the diameter alone "
-        "reaches. Right: how often "
-        "cases with a given p(malignant) are malignant; on the dotted line the probabilities could be "
+        f"Left: sensitivity against false alarms at every threshold{beside}. "
+        "Right: how often "
+        f"cases with a given {p} are {malignant}; on the dotted line the probabilities could be "
         "taken at their word "
         f"(dot size: number of cases; expected calibration error {number(result.figures['ece']['value'])}, "
         f"Brier score {number(result.figures['brier']['value'])})."
     )
-    return Section(title, text, (table_one(result.figures), size_table(result)), (Picture(path, caption),))
+    tables = [table_one(result.figures, result.task), *([size_table(result)] if sized else [])]
+    return Section(title, text, tables, (Picture(path, caption),))
 
 
 def headlines(result: ClassifierResult) -> list[Headline]:
     """The numbers to see first."""
     figures = result.figures
+    if result.diameter_mm is None:
+        names = ("auc", "accuracy", "sensitivity", "specificity")
+        labels = [measures.named(f"classifier/{name}").label for name in names]
+        return [
+            Headline(label, number(figures[name]["value"]), "")
+            for label, name in zip(labels, names, strict=True)
+        ]
     return [
         Headline(
             "AUC",

@@ -1,34 +1,37 @@
 """Colours and scales that all pictures share, whatever draws them; light to import.
 
-Blue speaks for benign and red for malignant, as in the paper's figure 6; the two are told apart by colour-blind
-readers too.
+Blue speaks for the first class (benign) and red for the second (malignant), as in the paper's figure 6; the two are
+told apart by colour-blind readers too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from cycle_am.contract import HU_MAX, HU_MIN
+from cycle_am.task import Task
 
-BENIGN, MALIGNANT, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
+FIRST, SECOND, PLAIN, ACCENT = "#2166ac", "#b2182b", "#6b6b6b", "#1a1a1a"
 DIVERGING = "RdBu_r"
 DIVERGING_POINTS = (
     (5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (209, 229, 240), (247, 247, 247),
     (253, 219, 199), (244, 165, 130), (214, 96, 77), (178, 24, 43), (103, 0, 31),
 )  # fmt: skip  # ColorBrewer's, of which matplotlib makes DIVERGING
 RELEVANCE_SCALE = 0.3  # R and changes are drawn from -.3 to .3 wherever they are, so that pictures compare
-WHOLE_HU = HU_MAX - HU_MIN
 
 
-def scale_words(whole_hu: float = WHOLE_HU) -> str:
-    """How R is drawn, for people. whole_hu: Hounsfield units from 0 to 1."""
+def scale_words(task: Task) -> str:
+    """How R is drawn, for people."""
+    of = (
+        f"{RELEVANCE_SCALE * (task.high - task.low):.0f} HU" if task.is_hounsfield else "of 1, black to white"
+    )
     return (
-        f"drawn from −{RELEVANCE_SCALE} to {RELEVANCE_SCALE} ({RELEVANCE_SCALE * whole_hu:.0f} HU), what is beyond in "
-        "the colour of the end"
+        f"drawn from −{RELEVANCE_SCALE} to {RELEVANCE_SCALE} ({of}), what is beyond in the colour of the end"
     )
 
 
-SCALE_WORDS = scale_words()
+def whole_words(task: Task) -> str:
+    """What a change of 1 is, for people."""
+    return f"1 = {task.high - task.low:.0f} HU" if task.is_hounsfield else "1 = black to white"
 
 
 def diverging(values: np.ndarray) -> np.ndarray:

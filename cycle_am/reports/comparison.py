@@ -26,7 +26,7 @@ REFERENCE = "cycle_am"
 CONTROL = draw.CONTROL
 SIGNIFICANT = 0.05
 LEAD = (
-    "Every method explains the same test images of the same classifier. Which of them mark the nodule, follow what the "
+    "Every method explains the same test images of the same classifier. Which of them mark the {}, follow what the "
     "classifier decides by, notice when the classifier is replaced, and at what cost?"
 )
 #: Metric -> short name, in the order of the tables.
@@ -39,7 +39,7 @@ SCALES = (
 )
 MEANING = (
     "Peak: the largest |R| lies in the truth. Mass: share of |R| in it. Rank, IoU: overlap of the truth "
-    "with as many of the largest |R|. Truth: the readers' outline grown by 3 mm (or the planted cue); "
+    "with as many of the largest |R|. Truth: the outline, grown (or the planted cue); "
     "moved: on images shifted so that the truth is off the centre. Deletion, insertion: area under p of "
     "the decided class while the most relevant pixels are removed or shown, mean over several infills. "
     "Flip: rise of the other class when a class's evidence is removed. Sensitivity-n, infidelity: does "
@@ -137,8 +137,8 @@ def cases_table(compared: Compared) -> dict[str, np.ndarray]:
     return {key: column.to_numpy() for key, column in pd.concat(rows).items()}
 
 
-def malignant_maps(compared: Compared) -> dict[str, np.ndarray]:
-    """Maps (N, H, W) with positive for malignant, each method in units of its own scale."""
+def signed_maps(compared: Compared) -> dict[str, np.ndarray]:
+    """Maps (N, H, W) with positive for the second class, each method in units of its own scale."""
     sign = np.where(compared.shared.target == 1, 1.0, -1.0)[:, None, None]
     maps = {name: measured.maps * sign for name, measured in compared.supported.items()}
     return {name: maps[name] / scale for name, scale in draw.scales(maps).items()}
@@ -154,7 +154,7 @@ def report(
     truth: str,
 ) -> Report:
     """The page. training_seconds: of CycleAM's generators, NaN unknown. truth: what the mask is, in words."""
-    maps = malignant_maps(compared)
+    maps = signed_maps(compared)
     sections = [
         _summary(compared, figures_dir),
         _examples(compared, maps, figures_dir, examples),
@@ -165,13 +165,19 @@ def report(
         _extremes(compared, maps, figures_dir),
     ]
     title = "Explanations of one classifier, compared"
-    return Report(title, LEAD, _headlines(compared), [part for part in sections if part], notes)
+    return Report(
+        title,
+        LEAD.format(compared.subject.cases.task.thing),
+        _headlines(compared),
+        [part for part in sections if part],
+        notes,
+    )
 
 
 def _headlines(compared: Compared) -> list[Headline]:
     headlines = []
     for metric, name in (
-        ("pointing_dilated_shifted", "Peak on the nodule, moved"),
+        ("pointing_dilated_shifted", f"Peak on the {compared.subject.cases.task.thing}, moved"),
         ("deletion", "Deletion"),
         ("insertion", "Insertion"),
         ("sensitivity_n", "Sensitivity-n"),
@@ -223,7 +229,8 @@ def verdicts(compared: Compared) -> list[str]:
     controls = [name.removeprefix(CONTROL) for name in compared.supported if name.startswith(CONTROL)]
     nothing = [name for name, beats in located.items() if beats is False]
     deaf = [name for name in located if compared.value(name, "randomisation_whole_network") >= REACTS_BELOW]
-    lines = doubts(compared.shared.p, compared.subject.cases.label, "The explained classifier")
+    cases = compared.subject.cases
+    lines = doubts(compared.shared.p, cases.label, "The explained classifier", cases.task.classes)
     if any(beats is not None for beats in located.values()):
         every = "Every method that was tested" if None in located.values() else "Every method"
         lines.append(
@@ -264,17 +271,19 @@ def _examples(compared: Compared, maps, figures_dir: Path, each: int) -> Section
         chosen = np.arange(min(2 * each, len(cases)))
         which = "The first test cases; there is none with a label that the classifier calls right."
     masks = compared.shared.centred.where.mask[chosen]
-    words = {0: "benign", 1: "malignant", -1: "unknown"}
-    captions = [f"{words[int(cases.label[i])]}, p {number(compared.shared.p[i], 2)}" for i in chosen]
+    captions = [
+        f"{cases.task.name(int(cases.label[i]))}, p {number(compared.shared.p[i], 2)}" for i in chosen
+    ]
+    first, second = cases.task.classes
     path = draw.methods_by_cases(
         figures_dir / "methods.png",
-        compared.shared.images[chosen, 0].numpy(),
+        compared.shared.images[chosen].numpy(),
         {name: part[chosen] for name, part in maps.items()},
         captions,
         masks,
     )
     caption = (
-        f"{which} Red speaks for malignant, blue for benign; for cycle_am red is brighter where malignant, blue "
+        f"{which} Red speaks for {second}, blue for {first}; for cycle_am red is brighter where {second}, blue "
         f"darker. {SCALES}{' Yellow: the outline.' if masks.any() else ''}"
     )
     return Section("What each method shows", (), (), (Picture(path, caption),))
@@ -417,7 +426,7 @@ def _extremes(compared: Compared, maps, figures_dir: Path) -> Section | None:
         return None
     scores = {name: m.columns["insertion"] - m.columns["deletion"] for name, m in compared.supported.items()}
     order = {name: np.argsort(values, kind="stable") for name, values in scores.items()}
-    images = compared.shared.images[:, 0].numpy()
+    images = compared.shared.images.numpy()
     path = draw.extremes(figures_dir / "extremes.png", images, maps, order, scores, each)
     caption = f"Each method's worst and best cases by insertion minus deletion (the number). {SCALES}"
     return Section("Worst and best cases of each method", (), (), (Picture(path, caption),))
@@ -425,16 +434,16 @@ def _extremes(compared: Compared, maps, figures_dir: Path) -> Section | None:
 
 def logged_rows(compared: Compared, count: int = 12) -> list[dict[str, Any]]:
     """Rows of a table with pictures: a case, its image and every method's map, as uint8 colours."""
-    from cycle_am.reports.draw import overlay
+    from cycle_am.reports.draw import in_bytes, overlay, shown
 
-    maps = malignant_maps(compared)
-    images = compared.shared.images[:, 0].numpy()
+    maps = signed_maps(compared)
+    images = compared.shared.images.numpy()
     return [
         {
             "label": int(compared.subject.cases.label[i]),
             "p": float(compared.shared.p[i]),
-            "x": _uint8(np.repeat(images[i][..., None], 3, 2)),
-            **{name: _uint8(overlay(images[i], part[i], 1.0)) for name, part in maps.items()},
+            "x": in_bytes(images[i]),
+            **{name: _uint8(overlay(shown(images[i]), part[i], 1.0)) for name, part in maps.items()},
         }
         for i in range(min(count, len(images)))
     ]

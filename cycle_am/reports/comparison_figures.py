@@ -8,15 +8,16 @@ from matplotlib import colormaps
 
 from cycle_am.metrics.faithfulness import FRACTIONS
 from cycle_am.reports.draw import (
-    BENIGN,
-    MALIGNANT,
+    FIRST,
     PLAIN,
+    SECOND,
     WIDTH,
     _canvas,
     _plain_axes,
     _save,
     caption,
     overlay,
+    shown,
 )
 from cycle_am.reports.page import number
 
@@ -35,8 +36,8 @@ def methods_by_cases(
 ) -> Path:
     """The paper's figure 6 for all methods: a row a case, the image first, then each method's map laid over it.
 
-    images (K, H, W) in [0, 1]; maps: method -> (K, H, W), positive for malignant, in units of the method's scale;
-    masks (K, H, W) bool are outlined on the image.
+    images (K, C, H, W) in [0, 1]; maps: method -> (K, H, W), positive for the second class, in units of the method's
+    scale; masks (K, H, W) bool are outlined on the image.
     """
     names = list(maps)
     side = min(1.1, (WIDTH + 3) / (len(names) + 1))
@@ -49,12 +50,12 @@ def methods_by_cases(
     )
     canvas.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
     for k, line in enumerate(axes):
-        line[0].imshow(images[k], cmap="gray", vmin=0, vmax=1)
+        line[0].imshow(shown(images[k]), cmap="gray", vmin=0, vmax=1)
         caption(line[0], captions[k], 6.5, (0.03, 0.05))
         if masks is not None and masks[k].any():
             line[0].contour(masks[k], levels=[0.5], colors="#c99700", linewidths=0.8)
         for axis, name in zip(line[1:], names, strict=True):
-            axis.imshow(overlay(images[k], np.nan_to_num(maps[name][k]), 1.0))
+            axis.imshow(overlay(shown(images[k]), np.nan_to_num(maps[name][k]), 1.0))
         for axis in line:
             axis.set_xticks([])
             axis.set_yticks([])
@@ -128,13 +129,13 @@ def extremes(
     canvas.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
     for line, (name, cases) in zip(axes, order.items(), strict=True):
         for axis, case in zip(line, [*cases[:each], *cases[-each:]], strict=True):
-            axis.imshow(overlay(images[case], np.nan_to_num(maps[name][case]), 1.0))
+            axis.imshow(overlay(shown(images[case]), np.nan_to_num(maps[name][case]), 1.0))
             caption(axis, number(scores[name][case], 2), 7, (0.03, 0.05))
             axis.set_xticks([])
             axis.set_yticks([])
         line[0].set_ylabel(name.replace("_", "\n"), fontsize=7)
-    axes[0, 0].set_title("worst", fontsize=9, color=BENIGN, loc="left")
-    axes[0, each].set_title("best", fontsize=9, color=MALIGNANT, loc="left")
+    axes[0, 0].set_title("worst", fontsize=9, color=FIRST, loc="left")
+    axes[0, each].set_title("best", fontsize=9, color=SECOND, loc="left")
     return _save(canvas, path)
 
 

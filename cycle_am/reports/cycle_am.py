@@ -11,25 +11,40 @@ from cycle_am.explainers.control_centre import BLOB_SIGMA_MM
 from cycle_am.metrics.localisation import CONSENSUS, DILATION_MM, SHIFT_PIXELS
 from cycle_am.reports import draw
 from cycle_am.reports.classifier import classifier_section
-from cycle_am.reports.colours import SCALE_WORDS
+from cycle_am.reports.colours import scale_words
 from cycle_am.reports.doubts import doubts
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, p_value, with_interval
+from cycle_am.task import Task
 
 WHO = {"explained": "Explained classifier", "independent": "Independent classifier (judge)"}
 EXTREMES = 3
 PAPER = measures.paper("transfer/explained/")
-LEAD = (
-    "Two generators change each image as little as possible: G⁻ until the classifier says benign, G⁺ "
-    "until it says malignant. "
-    "What they change, R = G⁺(x) − G⁻(x), is the explanation. This page asks whether it can be believed."
-)
-LEGEND = (
-    "From left: x, G⁻(x), G⁺(x) with p(malignant) of the explained classifier, the changes Δ⁻ = G⁻(x) − "
-    "x and Δ⁺ = G⁺(x) − x, "
-    "R = Δ⁺ − Δ⁻ = G⁺(x) − G⁻(x), and R laid over x. Changes: red is brighter than x, blue is darker. R: "
-    f"red is brighter where malignant, blue is darker where malignant. Both are {SCALE_WORDS}; R over x is the "
-    "more opaque the larger it is."
-)
+
+
+def lead(task: Task) -> str:
+    """What the page is about."""
+    return (
+        f"Two generators change each image as little as possible: G⁻ until the classifier says {task.classes[0]}, G⁺ "
+        f"until it says {task.classes[1]}. "
+        "What they change, R = G⁺(x) − G⁻(x), is the explanation. This page asks whether it can be believed."
+    )
+
+
+def legend(task: Task) -> str:
+    """What the columns of a picture of explanations are."""
+    second = task.classes[1]
+    colour = (
+        ""
+        if task.channels == 1
+        else " In colour, changes and R are the root mean square over the channels, with the sign of the lightness."
+    )
+    return (
+        f"From left: x, G⁻(x), G⁺(x) with {task.p()} of the explained classifier, the changes Δ⁻ = G⁻(x) − "
+        "x and Δ⁺ = G⁺(x) − x, "
+        "R = Δ⁺ − Δ⁻ = G⁺(x) − G⁻(x), and R laid over x. Changes: red is brighter than x, blue is darker. R: "
+        f"red is brighter where {second}, blue is darker where {second}. Both are {scale_words(task)}; R over x is the "
+        f"more opaque the larger it is.{colour}"
+    )
 
 
 def cycle_am_report(
@@ -39,18 +54,26 @@ def cycle_am_report(
     masks = _masks(cases)
     parts = [
         _examples_section(cases, result, masks, figures_dir, examples, seed),
-        _transfer_section(cases.label, result, figures_dir),
-        _similarity_section(result.metrics),
-        _localisation_section(result, masks, figures_dir),
-        _realism_section(result.metrics, figures_dir),
+        _transfer_section(cases, result, figures_dir),
+        _similarity_section(result.metrics, cases.task),
+        _localisation_section(result, masks, figures_dir, cases.task),
+        _realism_section(result.metrics, figures_dir, cases.task),
         _extremes_section(cases, result, masks, figures_dir),
     ]
     if result.classifier:
         parts.insert(
             1, classifier_section(result.classifier, figures_dir, "The classifier that is explained")
         )
-    title = "CycleAM: what makes a nodule malignant?"
-    return Report(title, LEAD, _headlines(result.metrics), [part for part in parts if part], notes)
+    title = f"CycleAM: what makes a {cases.task.thing} {cases.task.classes[1]}?"
+    if not cases.task.is_nodule:
+        title = f"CycleAM: {cases.task.classes[0]} or {cases.task.classes[1]}?"
+    return Report(
+        title,
+        lead(cases.task),
+        _headlines(result.metrics, cases.task),
+        [part for part in parts if part],
+        notes,
+    )
 
 
 def _masks(cases) -> np.ndarray | None:
@@ -58,20 +81,23 @@ def _masks(cases) -> np.ndarray | None:
     return None if drawn is None else drawn[:, 0].numpy() >= CONSENSUS
 
 
-def _headlines(metrics: Mapping[str, Estimate]) -> list[Headline]:
+def _headlines(metrics: Mapping[str, Estimate], task: Task) -> list[Headline]:
+    def paper(figure: str) -> str:
+        return f" · paper {figure}" if task.is_nodule else ""
+
     def value(key: str) -> str:
         return number(metrics[key]["value"]) if key in metrics else "–"
 
     return [
         Headline(
-            "p(malignant) on G⁺(x)",
+            f"{task.p()} on G⁺(x)",
             value("transfer/explained/pos"),
-            f"judge {value('transfer/independent/pos')} · paper 0.820",
+            f"judge {value('transfer/independent/pos')}{paper('0.820')}",
         ),
         Headline(
-            "p(malignant) on G⁻(x)",
+            f"{task.p()} on G⁻(x)",
             value("transfer/explained/neg"),
-            f"judge {value('transfer/independent/neg')} · paper 0.289",
+            f"judge {value('transfer/independent/neg')}{paper('0.289')}",
         ),
         Headline(
             "SSIM to x",
@@ -79,9 +105,9 @@ def _headlines(metrics: Mapping[str, Estimate]) -> list[Headline]:
             "G⁻ / G⁺ · 1 is unchanged",
         ),
         Headline(
-            "Peak of R on the nodule",
+            f"Peak of R on the {task.thing}",
             value("localisation/peak_in_dilated"),
-            f"outline grown by {DILATION_MM:g} mm",
+            f"outline grown by {task.length(DILATION_MM)}",
         ),
         Headline("R follows a shifted image", value("localisation/shift_followed"), "share of cases"),
         Headline(
@@ -95,13 +121,12 @@ def _headlines(metrics: Mapping[str, Estimate]) -> list[Headline]:
 # ---------------------------------------------------------------------------------------- pictures of cases
 def rows_of(cases, result, indices) -> list[draw.Row]:
     """Rows of an explanation picture, named by their label."""
-    names = {0: "benign", 1: "malignant", -1: "no label"}
-    return [draw.Row(int(i), names[int(cases.label[i])]) for i in indices]
+    return [draw.Row(int(i), cases.task.name(int(cases.label[i]))) for i in indices]
 
 
 def balanced_sample(label: np.ndarray, p: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
-    """Indices of up to `each` benign and `each` malignant cases that are classified correctly, drawn at
-    random; benign first."""
+    """Indices of up to `each` cases of both classes that are classified correctly, drawn at random; the first class
+    first."""
     rng = np.random.default_rng(seed)
     right = [np.flatnonzero((label == k) & ((p >= 0.5) == (k == 1))) for k in (0, 1)]
     return np.concatenate([np.sort(rng.permutation(indices)[:each]) for indices in right])
@@ -117,12 +142,14 @@ def _examples_section(cases, result, masks, figures_dir: Path, each: int, seed: 
         rows_of(cases, result, chosen),
         result.explained,
         masks,
+        cases.task,
     )
-    outlined = " Yellow: the readers' outline." if masks is not None else ""
+    whose = "the readers' outline" if cases.task.is_nodule else "the outline"
+    outlined = f" Yellow: {whose}." if masks is not None else ""
     caption = (
         f"{len(chosen)} test cases that the explained classifier calls right, drawn at random (not "
         f"chosen by eye), as in the "
-        f"paper's figure 6. {LEGEND}{outlined}"
+        f"paper's figure 6. {legend(cases.task)}{outlined}"
     )
     return Section("Explanations", (), (), (Picture(path, caption),))
 
@@ -139,6 +166,7 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section | None
         rows_of(cases, result, order[:count]),
         result.explained,
         masks,
+        cases.task,
     )
     best = draw.explanations(
         figures_dir / "best.png",
@@ -146,10 +174,11 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section | None
         rows_of(cases, result, order[::-1][:count]),
         result.explained,
         masks,
+        cases.task,
     )
     text = (
-        "Cases ordered by what the independent classifier makes of them: p(malignant) on G⁺(x) minus "
-        "p(malignant) on G⁻(x). "
+        f"Cases ordered by what the independent classifier makes of them: {cases.task.p()} on G⁺(x) minus "
+        f"{cases.task.p()} on G⁻(x). "
         f"It runs from {number(score.min(), 2)} to {number(score.max(), 2)}.",
     )
     captions = (
@@ -161,34 +190,47 @@ def _extremes_section(cases, result, masks, figures_dir: Path) -> Section | None
 
 
 # ---------------------------------------------------------------------------------------- domain transfer
-def _transfer_section(label: np.ndarray, result, figures_dir: Path) -> Section:
-    metrics = result.metrics
+def _transfer_section(cases, result, figures_dir: Path) -> Section:
+    metrics, label, task = result.metrics, cases.label, cases.task
+    width = len(WHO) + 1 + task.is_nodule  # the paper's figures are of nodules
     table = Table(
-        ("p(malignant), mean", *WHO.values(), "Paper"),
-        [(name, *_transfer_cells(metrics, key), with_interval(PAPER[key])) for key, name in PLACES.items()],
+        (f"{task.p()}, mean", *WHO.values(), "Paper")[:width],
+        [
+            (name, *_transfer_cells(metrics, key), with_interval(PAPER[key]))[:width]
+            for key, name in PLACES.items()
+        ],
         f"{len(result.explained.x)} test cases; 95 % intervals from a bootstrap over patients.",
     )
     tests = Table(
-        ("Paired t-test", *(f"{who}: t, p" for who in WHO.values()), "Paper: |t|"),
-        [_test_row(metrics, f"{sign}(x) against x", key) for key, sign in (("pos", "G⁺"), ("neg", "G⁻"))],
-        f"Two-sided, {len(result.explained.x) - 1} degrees of freedom. The paper tests with t(233)."
+        ("Paired t-test", *(f"{who}: t, p" for who in WHO.values()), "Paper: |t|")[:width],
+        [
+            _test_row(metrics, f"{sign}(x) against x", key)[:width]
+            for key, sign in (("pos", "G⁺"), ("neg", "G⁻"))
+        ],
+        f"Two-sided, {len(result.explained.x) - 1} degrees of freedom."
+        f"{' The paper tests with t(233).' if task.is_nodule else ''}"
         if len(result.explained.x) > 1
         else "One case cannot be tested.",
     )
     path = draw.transfer_distributions(
         figures_dir / "transfer.png",
         {"explained classifier": result.explained, "independent classifier": result.independent},
+        task,
     )
     text = (
         "If the changed regions matter to the decision, changing them must change it. A generator can "
         "also fool one classifier with "
         "noise that means nothing; so a second classifier, trained independently and never seen by the "
         "generators, must agree.",
-        *([] if result.classifier else doubts(result.explained.x, label, "The explained classifier")),
-        *doubts(result.independent.x, label, "The independent classifier (judge)"),
+        *(
+            []
+            if result.classifier
+            else doubts(result.explained.x, label, "The explained classifier", task.classes)
+        ),
+        *doubts(result.independent.x, label, "The independent classifier (judge)", task.classes),
     )
     caption = (
-        "p(malignant) of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right "
+        f"{task.p()} of every test case on G⁻(x), x and G⁺(x); box: quartiles and median. The right "
         "panel is the one that a "
         "generator cannot fake with noise."
     )
@@ -211,7 +253,7 @@ def _test_row(metrics: Mapping[str, Estimate], name: str, key: str) -> list[str]
     return [name, *cells, number(PAPER[f"t_{key}"]["value"], 1)]
 
 
-def _similarity_section(metrics: Mapping[str, Estimate]) -> Section:
+def _similarity_section(metrics: Mapping[str, Estimate], task: Task) -> Section:
     rows = [
         (
             "SSIM to x (1: unchanged)",
@@ -223,21 +265,23 @@ def _similarity_section(metrics: Mapping[str, Estimate]) -> Section:
         ),
     ]
     cycle = with_interval(metrics["cycle/l1"], 4)
-    note = f"L1 of both cycles, G⁻(G⁺(x)) and G⁺(G⁻(x)), to x: {cycle}. 0.01 is 14 HU."
+    note = f"L1 of both cycles, G⁻(G⁺(x)) and G⁺(G⁻(x)), to x: {cycle}."
+    if task.is_hounsfield:
+        note += f" 0.01 is {0.01 * (task.high - task.low):.0f} HU."
     text = ("The generators are to change as little as possible, and each is to undo what the other did.",)
     return Section("How little is changed", text, (Table(("Figure", "G⁻(x)", "G⁺(x)"), rows, note),))
 
 
 # ---------------------------------------------------------------------------------------- localisation
-def _localisation_section(result, masks, figures_dir: Path) -> Section:
+def _localisation_section(result, masks, figures_dir: Path, task: Task) -> Section:
     metrics = result.metrics
-    pictures = [_maps_picture(result, masks, figures_dir)]
+    pictures = [_maps_picture(result, masks, figures_dir, task)]
     tables = [_behaviour_table(metrics)]
     if metrics["localisation/peak_in_mask"]["n"]:
-        pictures.insert(0, _controls_picture(metrics, figures_dir))
-        tables.insert(0, _localisation_table(metrics))
+        pictures.insert(0, _controls_picture(metrics, figures_dir, task))
+        tables.insert(0, _localisation_table(metrics, task))
     text = [
-        "The explanation should lie on the nodule, but nodules are centred, so a blob painted in the "
+        f"The explanation should lie on the {task.thing}, but {task.thing}s are centred, so a blob painted in the "
         "middle of every image would "
         "score well too. Hence the controls: the same figures for such a blob, and everything again on "
         "images whose content is moved.",
@@ -247,7 +291,7 @@ def _localisation_section(result, masks, figures_dir: Path) -> Section:
     return Section("Where the explanation lies", text, tables, pictures)
 
 
-def _localisation_table(metrics: Mapping[str, Estimate]) -> Table:
+def _localisation_table(metrics: Mapping[str, Estimate], task: Task) -> Table:
     def row(name: str, keys: tuple[str, ...]) -> list[str]:
         return [name, *(with_interval(metrics[f"localisation/{key}"]) if key else "" for key in keys)]
 
@@ -270,12 +314,15 @@ def _localisation_table(metrics: Mapping[str, Estimate]) -> Table:
             ("relevance_mass_dilated_shifted", "centre_prior_mass_dilated_shifted", ""),
         ),
     ]
+    drawn = (
+        f"drawn by at least half of the readers; grown by {task.length(DILATION_MM)}, because growth and spicules lie "
+        "just outside it"
+        if task.is_nodule
+        else f"as the data give it; grown by {task.length(DILATION_MM)}"
+    )
     note = (
-        f"Outline: drawn by at least half of the readers; grown by {DILATION_MM:g} mm, because growth "
-        f"and spicules lie just outside "
-        f"it. Blob: Gaussian of {BLOB_SIGMA_MM:g} mm in the middle of the window. Area: what a map that "
-        f"is equal everywhere would "
-        f"score. {metrics['localisation/peak_in_mask']['n']} cases with an outline."
+        f"Outline: {drawn}. Blob: Gaussian of {task.length(BLOB_SIGMA_MM)} in the middle of the window. Area: what a "
+        f"map that is equal everywhere would score. {metrics['localisation/peak_in_mask']['n']} cases with an outline."
     )
     return Table(("Figure", "R", "Central blob", "Area"), rows, note)
 
@@ -305,7 +352,7 @@ def _behaviour_table(metrics: Mapping[str, Estimate]) -> Table:
     return Table(("Figure", "This run"), rows, note)
 
 
-def _controls_picture(metrics: Mapping[str, Estimate], figures_dir: Path) -> Picture:
+def _controls_picture(metrics: Mapping[str, Estimate], figures_dir: Path, task: Task) -> Picture:
     pairs = {
         "peak in outline": ("peak_in_mask", "centre_prior_peak"),
         "peak in outline, moved": ("peak_in_mask_shifted", "centre_prior_peak_shifted"),
@@ -323,22 +370,23 @@ def _controls_picture(metrics: Mapping[str, Estimate], figures_dir: Path) -> Pic
         figures_dir / "localisation.png", groups, "share of cases (peak), share of |R| (share)"
     )
     caption = (
-        "R against a blob that does not look at the image. Where an image is moved by more than its nodule's "
+        f"R against a blob that does not look at the image. Where an image is moved by more than its {task.thing}'s "
         "radius, the blob misses and R should not."
     )
     return Picture(path, caption)
 
 
-def _maps_picture(result, masks, figures_dir: Path) -> Picture:
+def _maps_picture(result, masks, figures_dir: Path, task: Task) -> Picture:
     outline = None if masks is None or not masks.any() else masks[masks.any((1, 2))].mean(0)
     path = draw.mean_maps(
-        figures_dir / "mean_maps.png", result.images.relevance, outline, result.localisation.correlation
+        figures_dir / "mean_maps.png", result.images.relevance, outline, result.localisation.correlation, task
     )
     caption = (
-        f"Left: mean of R over all cases, {SCALE_WORDS}; a generator that paints one pattern shows it here. "
+        f"Left: mean of R over all cases, {scale_words(task)}; a generator that paints one pattern shows it here. "
         "Middle: mean of |R| on a scale of its own"
         + (
-            ", with the outline of pixels that are nodule in more than half of the cases that have an outline (green)"
+            f", with the outline of pixels that are {task.thing} in more than half of the cases that have an outline "
+            "(green)"
             if outline is not None and outline.max() > 0.5
             else ""
         )
@@ -349,19 +397,19 @@ def _maps_picture(result, masks, figures_dir: Path) -> Picture:
 
 # ---------------------------------------------------------------------------------------- realism
 QUESTIONS = {
-    "auc_pos": "G⁺(x) against real ones called malignant",
-    "auc_neg": "G⁻(x) against real ones called benign",
-    "auc_unchanged_pos": "Control: x itself against real ones called malignant",
-    "auc_unchanged_neg": "Control: x itself against real ones called benign",
+    "auc_pos": "G⁺(x) against real ones called {1}",
+    "auc_neg": "G⁻(x) against real ones called {0}",
+    "auc_unchanged_pos": "Control: x itself against real ones called {1}",
+    "auc_unchanged_neg": "Control: x itself against real ones called {0}",
     "auc_real": "Control: real against real (should be near 0.5)",
     "auc_planted": "Control: real with a faint stripe (should be above 0.95)",
 }
 
 
-def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path) -> Section | None:
+def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path, task: Task) -> Section | None:
     if "realism/auc_planted" not in metrics:
         return None
-    answers = {name: metrics[f"realism/{key}"] for key, name in QUESTIONS.items()}
+    answers = {name.format(*task.classes): metrics[f"realism/{key}"] for key, name in QUESTIONS.items()}
     table = Table(
         ("A fresh discriminator tells apart", "AUC", "Images"),
         [(name, with_interval(figure), str(figure["n"])) for name, figure in answers.items()],
@@ -371,9 +419,9 @@ def _realism_section(metrics: Mapping[str, Estimate], figures_dir: Path) -> Sect
     text = (
         "For each question a new network learns to tell generated from real images, on other patients "
         "than those it is tested on. " + _verdict(metrics),
-        "The comparison mixes two things: traces of the generator, and that x was any nodule while the "
-        "real ones were called malignant "
-        "(or benign). The control with x itself shows how much the second gives away on its own.",
+        f"The comparison mixes two things: traces of the generator, and that x was any {task.thing} while the "
+        f"real ones were called {task.classes[1]} "
+        f"(or {task.classes[0]}). The control with x itself shows how much the second gives away on its own.",
     )
     path = draw.intervals(
         figures_dir / "realism.png",

@@ -1,7 +1,7 @@
 """Pictures of a report. Each function draws one file and returns its path; nothing here computes a result.
 
-Blue speaks for benign and red for malignant, as in the paper's figure 6; the two are told apart by
-colour-blind readers too.
+Blue speaks for the first class (benign) and red for the second (malignant), as in the paper's figure 6; the two are
+told apart by colour-blind readers too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patheffects import withStroke
 
+from cycle_am.contract import one_map
 from cycle_am.estimate import Estimate
 from cycle_am.metrics.inference import Outputs
 from cycle_am.metrics.transfer import Transfer
-from cycle_am.reports.colours import ACCENT, BENIGN, DIVERGING, MALIGNANT, PLAIN, RELEVANCE_SCALE, WHOLE_HU
+from cycle_am.reports.colours import (
+    ACCENT,
+    DIVERGING,
+    FIRST,
+    PLAIN,
+    RELEVANCE_SCALE,
+    SECOND,
+    whole_words,
+)
 from cycle_am.reports.page import number
+from cycle_am.task import Task
 
 VIVID_RED, VIVID_BLUE = (
     np.array([1.0, 0.22, 0.16]),
@@ -40,10 +50,10 @@ def _save(canvas: Canvas, path: Path) -> Path:
     return path
 
 
-def relevance_bar(canvas, drawn, axes, label: str = "R", **place):
+def relevance_bar(canvas, drawn, axes, task: Task, label: str = "R", **place):
     """The colour bar of R or changes; its arrows say that larger ones are cut."""
     bar = canvas.colorbar(drawn, ax=axes, extend="both", **place)
-    bar.set_label(f"{label} (1 = {WHOLE_HU:.0f} HU)", fontsize=8)
+    bar.set_label(f"{label} ({whole_words(task)})", fontsize=8)
     bar.set_ticks([-RELEVANCE_SCALE, 0, RELEVANCE_SCALE])
     bar.ax.tick_params(labelsize=8)
     return bar
@@ -63,17 +73,18 @@ def tint(strength: np.ndarray, power: float = 1.0) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, relevance: np.ndarray, scale: float = RELEVANCE_SCALE) -> np.ndarray:
-    """(H, W, 3) in [0, 1]: the image in grey, R laid over it in red or blue, the more opaque the larger
-    |R|."""
+    """(H, W, 3) in [0, 1]: the image (H, W) or (H, W, 3) in grey, R laid over it in red or blue, the more opaque the
+    larger |R|."""
     tinted = tint(relevance / scale, power=0.5)
     colour, opacity = tinted[..., :3], tinted[..., 3:]
-    mixed = np.clip(image, 0, 1)[..., None] * (1 - opacity) + colour * opacity
+    grey = image if image.ndim == 2 else image.mean(-1)
+    mixed = np.clip(grey, 0, 1)[..., None] * (1 - opacity) + colour * opacity
     return np.clip(mixed, 0, 1)  # rounding may leave the range by 1e-8, which matplotlib warns of
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of an explanation picture: a caption, p(malignant) on x, G-(x), G+(x), and the case's
+    """One line of an explanation picture: a caption, p on x, G-(x), G+(x), and the case's
     index."""
 
     index: int
@@ -84,7 +95,12 @@ COLUMNS = ("x", "G⁻(x)", "G⁺(x)", "Δ⁻", "Δ⁺", "R", "x with R")
 
 
 def explanations(
-    path: Path, outputs: Outputs, rows: Sequence[Row], explained: Transfer, masks: np.ndarray | None
+    path: Path,
+    outputs: Outputs,
+    rows: Sequence[Row],
+    explained: Transfer,
+    masks: np.ndarray | None,
+    task: Task,
 ) -> Path:
     """The paper's figure 6, row by row: x, G-(x), G+(x), both changes (eq. 5), R (eq. 6) and R over x; mask
     outlined on x."""
@@ -95,7 +111,15 @@ def explanations(
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)
     relevance_bar(
-        canvas, drawn, axes, "change of brightness, R", location="bottom", shrink=0.4, aspect=40, pad=0.02
+        canvas,
+        drawn,
+        axes,
+        task,
+        "change of brightness, R",
+        location="bottom",
+        shrink=0.4,
+        aspect=40,
+        pad=0.02,
     )
     return _save(canvas, path)
 
@@ -106,14 +130,16 @@ def caption(axis, text: str, size: float, place: tuple[float, float]) -> None:
 
 
 def _draw_row(line, outputs: Outputs, row: Row, explained: Transfer, mask: np.ndarray | None):
-    x, x_neg, x_pos = (part[row.index, 0].numpy() for part in (outputs.x, *outputs.changed))
+    x, x_neg, x_pos = (part[row.index].numpy() for part in (outputs.x, *outputs.changed))
     probability = (explained.x[row.index], explained.neg[row.index], explained.pos[row.index])
     for axis, image, p in zip(line, (x, x_neg, x_pos), probability, strict=False):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+        axis.imshow(shown(image), cmap="gray", vmin=0, vmax=1)
         caption(axis, f"p {number(p, 2)}", 8, (0.04, 0.06))
     for axis, change in zip(line[3:6], (x_neg - x, x_pos - x, x_pos - x_neg), strict=True):
-        drawn = axis.imshow(change, cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
-    line[6].imshow(overlay(x, x_pos - x_neg))
+        drawn = axis.imshow(
+            one_map(change[None])[0], cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE
+        )
+    line[6].imshow(overlay(shown(x), one_map((x_pos - x_neg)[None])[0]))
     if mask is not None and mask.any():
         for axis in (line[0], line[5]):
             axis.contour(mask, levels=[0.5], colors="#c99700", linewidths=0.8)
@@ -124,20 +150,31 @@ def _draw_row(line, outputs: Outputs, row: Row, explained: Transfer, mask: np.nd
     return drawn
 
 
-def transfer_distributions(path: Path, transfers: Mapping[str, Transfer]) -> Path:
-    """p(malignant) on G-(x), x and G+(x): every case a dot, median and quartiles as a box; one panel per
+def shown(image: np.ndarray) -> np.ndarray:
+    """(C, H, W) as it is drawn: (H, W) of one channel, (H, W, 3) of three."""
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+
+
+def in_bytes(image: np.ndarray) -> np.ndarray:
+    """(C, H, W) in [0, 1] -> (H, W, 3) uint8."""
+    drawn = (shown(image).clip(0, 1) * 255).round().astype(np.uint8)
+    return drawn if drawn.ndim == 3 else np.repeat(drawn[..., None], 3, axis=2)
+
+
+def transfer_distributions(path: Path, transfers: Mapping[str, Transfer], task: Task) -> Path:
+    """p of the second class on G-(x), x and G+(x): every case a dot, median and quartiles as a box; one panel per
     classifier."""
     canvas, axes = _canvas(WIDTH, 3.4, ncols=len(transfers), sharey=True, squeeze=False)
     for axis, (title, result) in zip(axes[0], transfers.items(), strict=True):
         _strips(axis, (result.neg, result.x, result.pos))
         axis.set_title(title, fontsize=10)
-    axes[0, 0].set_ylabel("p(malignant)", fontsize=9)
+    axes[0, 0].set_ylabel(task.p(), fontsize=9)
     return _save(canvas, path)
 
 
 def _strips(axis, groups: Sequence[np.ndarray]) -> None:
     jitter = np.random.default_rng(0)
-    for place, (values, colour) in enumerate(zip(groups, (BENIGN, PLAIN, MALIGNANT), strict=True)):
+    for place, (values, colour) in enumerate(zip(groups, (FIRST, PLAIN, SECOND), strict=True)):
         axis.scatter(
             place + jitter.uniform(-0.28, 0.28, len(values)), values, s=7, color=colour, alpha=0.35, lw=0
         )
@@ -151,16 +188,17 @@ def _strips(axis, groups: Sequence[np.ndarray]) -> None:
 
 
 def roc_and_calibration(
-    path: Path, scores: np.ndarray, size: np.ndarray, labels: np.ndarray, bins: np.ndarray
+    path: Path, scores: np.ndarray, size: np.ndarray | None, labels: np.ndarray, bins: np.ndarray, task: Task
 ) -> Path:
-    """ROC curve of the classifier beside that of the diameter alone, and how often p(malignant) comes true.
+    """ROC curve of the classifier, beside that of the diameter alone where there is one, and how often p comes true.
 
     Args:
         scores, size, labels: (N,).
-        bins: (K, 3) mean p, share malignant, count (`scores.calibration_bins`).
+        bins: (K, 3) mean p, share of the second class, count (`scores.calibration_bins`).
     """
     canvas, (left, right) = _canvas(WIDTH, 4.2, ncols=2)
-    curves = ((scores, "classifier", MALIGNANT), (size, "diameter alone", PLAIN)) if np.ptp(labels) else ()
+    rivals = [] if size is None else [(size, "diameter alone", PLAIN)]
+    curves = [(scores, "classifier", SECOND), *rivals] if np.ptp(labels) else []
     for values, name, colour in curves:
         left.plot(*roc_points(values, labels), color=colour, lw=2, label=name)
     if not curves:
@@ -169,12 +207,12 @@ def roc_and_calibration(
         xlabel="1 − specificity", ylabel="sensitivity", title="ROC", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
     )
     right.scatter(
-        bins[:, 0], bins[:, 1], s=20 + 160 * bins[:, 2] / bins[:, 2].max(), color=BENIGN, alpha=0.8, zorder=3
+        bins[:, 0], bins[:, 1], s=20 + 160 * bins[:, 2] / bins[:, 2].max(), color=FIRST, alpha=0.8, zorder=3
     )
-    right.plot(bins[:, 0], bins[:, 1], color=BENIGN, lw=1)
+    right.plot(bins[:, 0], bins[:, 1], color=FIRST, lw=1)
     right.set(
-        xlabel="p(malignant)",
-        ylabel="share malignant",
+        xlabel=task.p(),
+        ylabel=f"share {task.classes[1]}",
         title="Calibration",
         xlim=(-0.03, 1.03),
         ylim=(-0.05, 1.05),
@@ -204,7 +242,7 @@ def intervals(
     names = list(groups)
     series = list(dict.fromkeys(key for group in groups.values() for key in group))
     canvas, axis = _canvas(WIDTH, 0.9 + 0.28 * sum(len(group) + 0.6 for group in groups.values()))
-    colours = dict(zip(series, (MALIGNANT, PLAIN, BENIGN, "#c99700"), strict=False))
+    colours = dict(zip(series, (SECOND, PLAIN, FIRST, "#c99700"), strict=False))
     place, ticks = 0.0, []
     for group in groups.values():
         start = place
@@ -246,15 +284,15 @@ def _interval_line(axis, place: float, figure: Estimate, colour: str) -> None:
 
 
 def mean_maps(
-    path: Path, maps: np.ndarray, outline: np.ndarray | None, shift_correlation: np.ndarray
+    path: Path, maps: np.ndarray, outline: np.ndarray | None, shift_correlation: np.ndarray, task: Task
 ) -> Path:
-    """Mean R, mean |R| (with the outline of what is nodule in more than half of the cases, given their share
+    """Mean R, mean |R| (with the outline of what is the thing in more than half of the cases, given their share
     `outline` (H, W)), and how well R follows a shifted image."""
     canvas, axes = _canvas(WIDTH, 3.1, ncols=3)
     canvas.get_layout_engine().set(wspace=0.08)
     signed = axes[0].imshow(maps.mean(0), cmap=DIVERGING, vmin=-RELEVANCE_SCALE, vmax=RELEVANCE_SCALE)
     magnitude = axes[1].imshow(np.abs(maps).mean(0), cmap="magma", vmin=0)
-    relevance_bar(canvas, signed, axes[0], "mean R", shrink=0.75)
+    relevance_bar(canvas, signed, axes[0], task, "mean R", shrink=0.75)
     canvas.colorbar(magnitude, ax=axes[1], shrink=0.75).ax.tick_params(labelsize=8)
     for axis, title in ((axes[0], "mean R"), (axes[1], "mean |R|, own scale")):
         axis.set_title(title, fontsize=10)
@@ -263,7 +301,7 @@ def mean_maps(
             axis.contour(outline, levels=[0.5], colors="#1a9641", linewidths=1)
     known = shift_correlation[np.isfinite(shift_correlation)]
     if len(known):
-        axes[2].hist(np.clip(known, -1, 1), bins=np.linspace(-1, 1, 41), color=BENIGN)
+        axes[2].hist(np.clip(known, -1, 1), bins=np.linspace(-1, 1, 41), color=FIRST)
         axes[2].axvline(0.8, color=PLAIN, ls=":", lw=1)
     axes[2].set_title("does R follow a shift?", fontsize=10)
     axes[2].set(xlabel="correlation", ylabel="cases")

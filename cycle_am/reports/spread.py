@@ -21,7 +21,7 @@ from cycle_am.metrics.spread import (
     spreads,
 )
 from cycle_am.reports import spread_figures as draw
-from cycle_am.reports.colours import RELEVANCE_SCALE, SCALE_WORDS
+from cycle_am.reports.colours import RELEVANCE_SCALE, scale_words
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, with_interval
 
 LEAD = (
@@ -333,7 +333,7 @@ def _ensemble_section(aggregated: Aggregated, figures_dir: Path, each: int) -> S
     caption = (
         f"{len(chosen)} test cases drawn at random{f' from fold {split.fold}' if aggregated.folds else ''}. From left: "
         "the image with the readers' outline, R of single seeds, the mean R of all seeds, and its uncertainty: the "
-        f"standard deviation over seeds. R is {SCALE_WORDS}; SD from 0 to {RELEVANCE_SCALE / 2}."
+        f"standard deviation over seeds. R is {scale_words(split.task)}; SD from 0 to {RELEVANCE_SCALE / 2}."
     )
     text = (
         "The mean R of several generators, and where they disagree. A gain above 0 says that the mean map lies better "
@@ -354,7 +354,7 @@ def _doubt_table(doubts: Mapping[str, Estimate]) -> Table:
 
 
 def _sample(label: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
-    """Indices of up to `each` benign and malignant cases, drawn at random; where none is labelled, of any."""
+    """Indices of up to `each` cases of each class, drawn at random; where none is labelled, of any."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(label == value) for value in (0, 1)]
     groups = groups if any(map(len, groups)) else [np.arange(len(label))]
@@ -362,4 +362,4 @@ def _sample(label: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
 
 
 def _caption(split: Split, case: int) -> str:
-    return {0: "benign", 1: "malignant"}.get(int(split.label[case]), "no label")
+    return split.task.name(int(split.label[case]))

@@ -11,8 +11,8 @@ from cycle_am.estimate import Estimate
 from cycle_am.metrics.spread import RunFigures, Split, Spread, ensemble
 from cycle_am.reports.draw import (
     ACCENT,
-    BENIGN,
     DIVERGING,
+    FIRST,
     PLAIN,
     RELEVANCE_SCALE,
     WIDTH,
@@ -21,6 +21,7 @@ from cycle_am.reports.draw import (
     _save,
     caption,
     relevance_bar,
+    shown,
 )
 from cycle_am.reports.page import number
 
@@ -68,7 +69,7 @@ def _legend(seeds: Sequence[int], folds: Sequence[int]) -> list[Line2D]:
 def map_correlations(path: Path, per_case: np.ndarray, mean: Estimate, control: Estimate) -> Path:
     """How alike a case's maps are over seeds: every case (N,) in a histogram, its mean, and the control's mean."""
     canvas, axis = _canvas(WIDTH, 2.9)
-    axis.hist(per_case[np.isfinite(per_case)], bins=np.linspace(-1, 1, 81), color=BENIGN)
+    axis.hist(per_case[np.isfinite(per_case)], bins=np.linspace(-1, 1, 81), color=FIRST)
     for figure, colour, name in ((mean, ACCENT, "mean"), (control, PLAIN, "mean, maps of different cases")):
         axis.axvline(
             figure["value"], color=colour, ls="--", lw=1.4, label=f"{name} {number(figure['value'], 2)}"
@@ -92,7 +93,7 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
         WIDTH, 0.8 + 1.5 * len(chosen), nrows=len(chosen), ncols=len(titles), squeeze=False
     )
     for k, (line, case) in enumerate(zip(axes, chosen, strict=True)):
-        line[0].imshow(split.image[case], cmap="gray", vmin=0, vmax=1)
+        line[0].imshow(shown(split.image[case]), cmap="gray", vmin=0, vmax=1)
         caption(line[0], captions[k], 8, (0.04, 0.05))
         for axis, relevance in zip(
             line[1:-1], [*split.maps[: len(seeds), case], average.mean[k]], strict=True
@@ -108,7 +109,7 @@ def ensembles(path: Path, split: Split, chosen: Sequence[int], captions: Sequenc
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     below = {"location": "bottom", "shrink": 0.6, "pad": 0.02}
-    relevance_bar(canvas, drawn, axes[:, 1:-1], aspect=30, **below)
+    relevance_bar(canvas, drawn, axes[:, 1:-1], split.task, aspect=30, **below)
     bar = canvas.colorbar(doubt, ax=axes[:, -1], aspect=10, extend="max", **below)
     bar.set_label("SD", fontsize=8)
     bar.ax.tick_params(labelsize=7)

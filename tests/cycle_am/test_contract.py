@@ -61,7 +61,7 @@ NAN = torch.full((3, 1, 64, 64), float("nan"))
         ({"other": torch.zeros(3, 1, 64, 65)}, r"'other'.*shape"),
         ({"label": torch.tensor([0.0, 1.0, 0.0])}, "int64"),
         ({"label": torch.tensor([0, 1])}, r"shape \(3,\)"),
-        ({"label": torch.tensor([0, 2, 1])}, r"holds \[2\]; use 0 benign"),
+        ({"label": torch.tensor([0, 2, 1])}, r"holds \[2\]; use 0 to 1"),
         ({"case_id": ["a", "b"]}, "'case_id'.* list of 3 str"),
         ({"patient_id": [1, 2, 3]}, "'patient_id'.* list of 3 str"),
     ],

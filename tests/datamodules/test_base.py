@@ -1,4 +1,4 @@
-"""NoduleDataModule: parts, batches of the contract, samples that depend on (seed, epoch, index) only."""
+"""CasesDataModule: parts, batches of the contract, samples that depend on (seed, epoch, index) only."""
 
 import warnings
 from dataclasses import replace
@@ -12,7 +12,7 @@ from cycle_am.contract import IMAGE_SIZE, check_batch
 from cycle_am.data.augmentation import build_augmentation
 from cycle_am.data.cases import Cases
 from cycle_am.errors import UserError
-from datamodules.base import EpochSampler, NoduleDataModule, TrainingSamples
+from datamodules.base import CasesDataModule, EpochSampler, TrainingSamples
 from tests.fakes import BlobDataModule
 
 RIM = 5
@@ -37,7 +37,7 @@ def make_cases(patients=40, seed=0, masks=True, unknown=False):
     )
 
 
-class Memory(NoduleDataModule):
+class Memory(CasesDataModule):
     """A data module over cases that are already in memory."""
 
     def __init__(self, cases=None, **options):

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from cycle_am.app.classifiers import load_classifier
 from cycle_am.errors import UserError
+from cycle_am.task import Task
 from lightning_modules.classifier import ClassifierModule, weighted_cross_entropy
 from tests.fakes import BlobDataModule
 
@@ -95,4 +96,4 @@ def test_checkpoint_for_other_images_is_refused(tmp_path):
         {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, tmp_path / "small.ckpt"
     )
     with pytest.raises(UserError, match=r"made for other images .* not 1 x 64 x 64"):
-        load_classifier(tmp_path / "small.ckpt")
+        load_classifier(tmp_path / "small.ckpt", Task())

@@ -270,7 +270,8 @@ def ddp(classifiers, target, *overrides, start=()) -> Path:
 def build_start(classifiers, folder) -> dict:
     """The untrained weights of the same seed."""
     from cycle_am.app.classifiers import find_classifiers
-    from cycle_am.app.tasks.train import build_cycle_am
+    from cycle_am.app.tasks.train import build_cycle_am, build_data
 
     cfg = composed([*TINY_CYCLE_AM, *classifiers, "experiment=cycle_am_small"], folder, "start")
-    return build_cycle_am(cfg, find_classifiers(cfg, None)).state_dict()
+    data = build_data(cfg)
+    return build_cycle_am(cfg, data.task, find_classifiers(cfg, data)).state_dict()

@@ -1,4 +1,4 @@
-"""How the generators move the classifiers' p(malignant) on the validation cases (sec. 5.2)."""
+"""How the generators move the classifiers' p of the second class on the validation cases (sec. 5.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cycle_am.contract import Changed
 
 
 class DomainTransfer(pl.Callback):
-    """Logs mean p(malignant) as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
+    """Logs the mean p of the second class as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
 
     The explained classifier is the one that the generators are trained against; the selector they never saw.
     The module has `generate(x) -> Changed`, `classifier` and `selector` (image -> logits). Where `validation_step`
@@ -39,7 +39,7 @@ class DomainTransfer(pl.Callback):
         changed = generated(pl_module, x, outputs)
         for name, classifier in classifiers(pl_module).items():
             for kind, image in (("x", x), ("neg", changed.neg), ("pos", changed.pos)):
-                self.collected[f"{name}/{kind}"].append(malignant(classifier, image))
+                self.collected[f"{name}/{kind}"].append(probability(classifier, image))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log means and distributions."""
@@ -60,6 +60,6 @@ def classifiers(module: Any) -> dict[str, nn.Module]:
     return {name: network for name, network in networks.items() if network is not None}
 
 
-def malignant(classifier: nn.Module, image: Tensor) -> Tensor:
-    """p(malignant) (N,) of images (N,1,64,64)."""
+def probability(classifier: nn.Module, image: Tensor) -> Tensor:
+    """p of the second class (N,) of images (N,C,S,S)."""
     return classifier(image).float().softmax(dim=1)[:, 1]

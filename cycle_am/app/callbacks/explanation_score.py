@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from cycle_am.app.callbacks.domain_transfer import malignant
+from cycle_am.app.callbacks.domain_transfer import probability
 from cycle_am.contract import Changed
 from cycle_am.losses import ssim
 from cycle_am.metrics.inference import generate
@@ -17,10 +17,11 @@ from cycle_am.metrics.realism import quick_realism
 class ExplanationScore(pl.Callback):
     """Logs `val/explanation_score`, in [0, 1], and its three factors, each averaged over G+ and G-.
 
-    * `val/transfer_gap`: mean p(malignant) of G+(x) minus that of G-(x), by the selector, which no generator saw;
+    * `val/transfer_gap`: mean p of the second class of G+(x) minus that of G-(x), by the selector, which the generators
+      never saw;
     * `val/ssim`: similarity of G+(x) and G-(x) to x;
     * `val/realism`: 2 (1 - AUC) of small fresh discriminators, trained on training cases, read on validation cases,
-      that tell G+(x) from real images which the explained classifier calls malignant, and G-(x) from benign ones.
+      that tell G+(x) from real images which the explained classifier calls the second class, G-(x) from the others.
 
     The paper has no measure of convergence (sec. 5.1); this one is the product of the factors, so that none can be
     bought at the price of another.
@@ -42,14 +43,14 @@ class ExplanationScore(pl.Callback):
 
 @torch.no_grad()
 def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
-    """The score and its factors for real images (N, 1, H, W) in [0, 1] of training and of validation patients."""
+    """The score and its factors for real images (N, C, H, W) in [0, 1] of training and of validation patients."""
     train, val = train.to(module.device), val.to(module.device)
     of_train, of_val = (
         Changed(*(image.to(module.device) for image in generate(module, x))) for x in (train, val)
     )
-    gap = malignant(module.selector, of_val.pos).mean() - malignant(module.selector, of_val.neg).mean()
+    gap = probability(module.selector, of_val.pos).mean() - probability(module.selector, of_val.neg).mean()
     similar = (ssim(val, of_val.neg).mean() + ssim(val, of_val.pos).mean()) / 2
-    called = [malignant(module.classifier, x) >= 0.5 for x in (train, val)]
+    called = [probability(module.classifier, x) >= 0.5 for x in (train, val)]
     aucs = [
         quick_realism(train_fake, train[called[0] == says], fake, val[called[1] == says])
         for train_fake, fake, says in zip(of_train, of_val, (False, True), strict=True)

@@ -15,22 +15,23 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cycle_am.app.callbacks.domain_transfer import classifiers, malignant
+from cycle_am.app.callbacks.domain_transfer import classifiers, probability
 from cycle_am.app.callbacks.log_media import log_image, log_table, render
-from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
-from cycle_am.reports.draw import relevance_bar
+from cycle_am.contract import one_map
+from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, scale_words
+from cycle_am.reports.draw import in_bytes, relevance_bar
+from cycle_am.task import Task
 
 TITLES = {"x": "x", "neg": "G-(x)", "pos": "G+(x)", "cycle": "G-(G+(x))", "relevance": "R = G+(x) - G-(x)"}
 BAR = 0.55  # inches below the pictures, for the scale of R
-LABELS = {0: "benign", 1: "malignant", -1: "unknown"}
 
 
 class RelevancePanel(pl.Callback):
-    """Logs a panel (`panels`) and a table (`panel_table`) of `cases` validation cases, benign and malignant
-    in turn.
+    """Logs a panel (`panels`) and a table (`panel_table`) of `cases` validation cases, the classes in
+    turn.
 
-    The same cases every `every_n_epochs` epochs; captions hold p(malignant) of the classifiers on x, G-(x),
-    G+(x).
+    The same cases every `every_n_epochs` epochs; captions hold p of the second class of the classifiers on
+    x, G-(x), G+(x).
     """
 
     def __init__(self, cases: int = 6, every_n_epochs: int = 1) -> None:
@@ -44,17 +45,18 @@ class RelevancePanel(pl.Callback):
             return
         cases = trainer.datamodule.val_cases
         cases = cases.select(choose(cases.label, self.cases))
-        rows = self._rows(pl_module, cases.window()[0].to(pl_module.device), cases.label)
+        names = [cases.task.labels[int(label)] for label in cases.label]
+        rows = self._rows(pl_module, cases.window()[0].to(pl_module.device), names)
         log_image(
             trainer,
             "panels",
-            render(panel(rows)),
-            f"epoch {trainer.current_epoch}; R is {SCALE_WORDS}",
+            render(panel(rows, cases.task)),
+            f"epoch {trainer.current_epoch}; R is {scale_words(cases.task)}",
         )
         log_table(trainer, "panel_table", [_table_row(row) for row in rows])
 
-    def _rows(self, module: Any, x: Tensor, label: np.ndarray) -> list[dict[str, Any]]:
-        """One dict a case: pictures as (64, 64) arrays, probabilities, label."""
+    def _rows(self, module: Any, x: Tensor, labels: list[str]) -> list[dict[str, Any]]:
+        """One dict a case: pictures as (C, S, S) arrays, probabilities, label."""
         changed = module.generate(x)
         pictures = {
             "x": x,
@@ -62,15 +64,15 @@ class RelevancePanel(pl.Callback):
             "cycle": module.cycle(x).pos,
             "relevance": changed.pos - changed.neg,
         }
-        arrays = {key: value[:, 0].float().cpu().numpy() for key, value in pictures.items()}
+        arrays = {key: value.float().cpu().numpy() for key, value in pictures.items()}
         probabilities = {
-            f"{name}/{kind}": malignant(classifier, pictures[kind]).cpu().numpy()
+            f"{name}/{kind}": probability(classifier, pictures[kind]).cpu().numpy()
             for name, classifier in classifiers(module).items()
             for kind in ("x", "neg", "pos")
         }
         return [
             {
-                "label": LABELS[int(label[i])],
+                "label": labels[i],
                 "pictures": {key: array[i] for key, array in arrays.items()},
                 "p": {key: float(array[i]) for key, array in probabilities.items()},
             }
@@ -79,18 +81,13 @@ class RelevancePanel(pl.Callback):
 
 
 def choose(label: np.ndarray, count: int) -> np.ndarray:
-    """Indices of `count` cases: the first ones, benign and malignant in turn; unknown ones where no others
+    """Indices of `count` cases: the first ones, the classes in turn; unknown ones where no others
     are left.
     """
     turn = np.empty(len(label), dtype=int)
     for value in np.unique(label):
         turn[label == value] = np.arange(np.sum(label == value))
     return np.lexsort((label, turn, label < 0))[:count]
-
-
-def grey(picture: np.ndarray) -> np.ndarray:
-    """(H, W) in [0,1] -> (H, W, 3) uint8."""
-    return np.repeat((picture.clip(0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
 def coloured(relevance: np.ndarray) -> np.ndarray:
@@ -100,19 +97,19 @@ def coloured(relevance: np.ndarray) -> np.ndarray:
 
 
 def picture(key: str, array: np.ndarray) -> np.ndarray:
-    """One picture of a row as uint8 colours."""
-    return coloured(array) if key == "relevance" else grey(array)
+    """One picture (C, H, W) of a row as uint8 colours."""
+    return coloured(one_map(array[None])[0]) if key == "relevance" else in_bytes(array)
 
 
 def caption(row: dict[str, Any]) -> str:
-    """Label and p(malignant), e.g. `malignant; explained x .81 G- .06 G+ .97`."""
+    """Label and p, e.g. `malignant; explained x .81 G- .06 G+ .97`."""
     names = dict.fromkeys(key.split("/")[0] for key in row["p"])
     value = {key: f"{p:.2f}" for key, p in row["p"].items()}
     texts = [f"{n} x {value[f'{n}/x']}  G- {value[f'{n}/neg']}  G+ {value[f'{n}/pos']}" for n in names]
     return "; ".join([row["label"], *texts])
 
 
-def panel(rows: list[dict[str, Any]]) -> Figure:
+def panel(rows: list[dict[str, Any]], task: Task) -> Figure:
     """The figure: a row a case, a column a picture, its caption above each row, the scale of R below. One axis a row
     is quick."""
     height = 1.9 * len(rows) + BAR
@@ -128,7 +125,7 @@ def panel(rows: list[dict[str, Any]]) -> Figure:
         figure.text(x, y, title, ha="center", va="center", fontsize=8)
     scale = ScalarMappable(Normalize(-RELEVANCE_SCALE, RELEVANCE_SCALE), DIVERGING)
     place = figure.add_axes((0.6, (BAR - 0.12) / height, 0.38, 0.1 / height))
-    relevance_bar(figure, scale, None, cax=place, orientation="horizontal")
+    relevance_bar(figure, scale, None, task, cax=place, orientation="horizontal")
     return figure
 
 

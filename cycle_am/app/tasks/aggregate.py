@@ -272,9 +272,10 @@ def split_maps(cfg: DictConfig, same: Sequence[Member]) -> Split:
         case_id=cases.case_id,
         patient=cases.patient_id,
         label=cases.label,
-        image=images[:, 0].numpy(),
+        image=images.numpy(),
         where=regions(masks, cases.has_mask, cases.pixel_mm, maps.shape[1:]),
         maps=maps,
+        task=cases.task,
     )
 
 

@@ -31,6 +31,7 @@ from cycle_am.metrics.comparison import (
     share,
     table,
 )
+from cycle_am.metrics.localisation import DILATION_MM
 from cycle_am.reports import comparison as page
 from cycle_am.reports.page import write_report
 from cycle_am.runs.checkpoints import load_module
@@ -46,7 +47,7 @@ def compare_explainers(
     """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
     figures/ and report.html into `out_dir`."""
     preset = chosen_preset(cfg)
-    classifiers = find_classifiers(cfg, run.checkpoint())
+    classifiers = find_classifiers(cfg, data, run.checkpoint())
     say(classifiers.describe())
     classifiers.check_split(data)
     plan = make_plan(cfg, preset)
@@ -69,7 +70,8 @@ def compare_explainers(
     )
     write_npz(out_dir / "images.npz", images(subject, shared))
     seconds = (run.finished() or {}).get("seconds") or np.nan
-    truth = data.truth or "the readers' consensus outline, grown by 3 mm"
+    whose = "the readers' consensus outline" if data.task.is_nodule else "the outline"
+    truth = data.truth or f"{whose}, grown by {data.task.length(DILATION_MM)}"
     bootstrap = f"{cfg.evaluation.resamples} resamples of patients, seed {cfg.evaluation.seed}"
     small_print = {"Preset": cfg.evaluation.preset, "Bootstrap": bootstrap, **notes}
     write_report(
@@ -82,16 +84,19 @@ def compare_explainers(
 
 
 def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:
-    """What the maps explain, in the order of relevance.npz: `case_id` (N,), `image` (N, H, W) in [0, 1], `label` (N,)
-    0 benign, 1 malignant, -1 unknown, `p_malignant` (N,) of the explained classifier, `fov_mm` of the image's side."""
+    """What the maps explain, in the order of relevance.npz: `case_id` (N,), `image` (N, H, W) or in colour (N, 3, H, W)
+    in [0, 1], `label` (N,) 0, 1 or -1 unknown, `p_malignant` (N,) of the second class by the explained classifier,
+    `fov_mm` of the image's side (pixels where they have no size), `classes` their names."""
     cases = subject.cases
-    shown = shared.images[:, 0].cpu().numpy()
+    shown = shared.images.cpu().numpy()
+    shown = shown[:, 0] if cases.task.channels == 1 else shown
     return {
         "case_id": np.asarray(cases.case_id, dtype=np.str_),
         "image": shown,
         "label": cases.label,
         "p_malignant": shared.p,
         "fov_mm": np.array(cases.pixel_mm * shown.shape[-1]),
+        "classes": np.array(cases.task.classes),
     }
 
 

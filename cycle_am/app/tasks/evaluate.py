@@ -72,12 +72,12 @@ def device(cfg: DictConfig) -> torch.device:
 
 
 def _classifier(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Evaluation:
-    module = load_classifier(run.checkpoint()).to(device(cfg))
+    module = load_classifier(run.checkpoint(), data.task).to(device(cfg))
     return evaluate_classifier(module, data.test_cases, out_dir, notes=notes(run, data), **options(cfg))
 
 
 def _cycle_am(cfg: DictConfig, run: Run, data: pl.LightningDataModule, out_dir: Path) -> Evaluation:
-    classifiers = find_classifiers(cfg, run.checkpoint())
+    classifiers = find_classifiers(cfg, data, run.checkpoint())
     say(classifiers.describe())
     classifiers.check_split(data)
     gan = load_module(run.checkpoint(), get_class(cfg.model._target_), **classifiers.networks())

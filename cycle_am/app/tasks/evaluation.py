@@ -17,7 +17,7 @@ from cycle_am.metrics.cycle_am import case_columns, judged, measure
 from cycle_am.metrics.inference import probabilities
 from cycle_am.metrics.realism import realism_figures
 from cycle_am.metrics.size import diameters
-from cycle_am.reports.classifier import LEAD, classifier_section, headlines
+from cycle_am.reports.classifier import classifier_section, headlines, lead
 from cycle_am.reports.cycle_am import cycle_am_report
 from cycle_am.reports.page import Report, write_report
 from cycle_am.runs.results import write_cases, write_maps, write_metrics
@@ -40,12 +40,12 @@ class Evaluation:
 
 def case_tables(columns: Mapping[str, Any], pictures: Mapping[str, Tensor]) -> dict[str, Rows]:
     """`cases`: the first `ROWS` rows of cases.csv without the ids, which may belong to a person, and pictures
-    (N, 1, H, W) by their names in the panels.
+    (N, C, H, W) by their names in the panels.
     """
     rows = pd.DataFrame(dict(columns))[:ROWS].drop(columns=["case_id", "patient_id"]).to_dict("records")
     return {
         "cases": [
-            {TITLES[key]: picture(key, images[i, 0].cpu().numpy()) for key, images in pictures.items()} | row
+            {TITLES[key]: picture(key, images[i].cpu().numpy()) for key, images in pictures.items()} | row
             for i, row in enumerate(rows)
         ]
     }
@@ -63,7 +63,7 @@ def evaluate_classifier(
     """Evaluate a classifier and write metrics.json, cases.csv, figures/ and report.html into `out_dir`.
 
     Args:
-        module: has `probability(image (N, 1, 64, 64)) -> (N,)`.
+        module: has `probability(image (N, C, S, S)) -> (N,)`.
         cases: test cases (`cycle_am.data.cases.Cases`).
         notes: small print of the report, such as the checkpoint's name and the data's fingerprint.
 
@@ -78,10 +78,17 @@ def evaluate_classifier(
     section = classifier_section(result, out_dir / "figures", "Performance on the test set")
     write_metrics(out_dir / "metrics.json", metrics)
     columns = {"case_id": cases.case_id, "patient_id": cases.patient_id, "label": cases.label, "p_x": p}
-    columns |= {"diameter_mm": diameters(cases)[0]}
+    if cases.task.is_nodule:
+        columns |= {"diameter_mm": diameters(cases)[0]}
     write_cases(out_dir / "cases.csv", columns)
     small_print = {"Bootstrap": f"{resamples} resamples of patients, seed {seed}"} | dict(notes or {})
-    report = Report("Classifier: benign or malignant?", LEAD, headlines(result), (section,), small_print)
+    report = Report(
+        f"Classifier: {' or '.join(cases.task.classes)}?",
+        lead(cases.task),
+        headlines(result),
+        (section,),
+        small_print,
+    )
     write_report(out_dir / "report.html", report)
     return Evaluation(metrics, partial(case_tables, columns, {"x": x}))
 
@@ -105,14 +112,14 @@ def evaluate_cycle_am(
     `out_dir`.
 
     Args:
-        gan: has `generate(x) -> Changed` and `cycle(x) -> Changed` for (N, 1, H, W) in [0, 1].
+        gan: has `generate(x) -> Changed` and `cycle(x) -> Changed` for (N, C, H, W) in [0, 1].
         classifier: the explained one; has `probability(x) -> (N,)`, and `foreign` where nobody knows which patients
             it was trained on.
         judge: an independent classifier that the generators never saw.
         train_cases: training patients' cases, on which the realism test's discriminators learn.
         cases: test cases (`cycle_am.data.cases.Cases`).
         realism: False leaves the realism test out (it trains eight small networks, about a minute).
-        examples: benign and malignant cases each in the picture of explanations.
+        examples: cases of each class in the picture of explanations.
         notes: small print of the report, such as checkpoints and the data's fingerprint.
     """
     out_dir = Path(out_dir)

@@ -25,7 +25,6 @@ from cycle_am.model.model import Model
 from cycle_am.model.trust import Assessor
 from cycle_am.runs.checkpoints import load_module
 from cycle_am.runs.run import Run
-from cycle_am.task import Task
 
 METRICS = "metrics.json"
 PUBLIC = ("lidc", "phantom", "planted")  # sources whose patients' ids are public pseudonyms
@@ -62,8 +61,8 @@ def of_run(
         raise UserError(f"{run_dir} is a run of {cfg.get('name')}; give the folder of a CycleAM run")
     data = build_data(cfg)
     run.check_test_part(data)
-    own = None if classifier is None else wrap(classifier)
-    classifiers = find_classifiers(cfg, best, own=own)
+    own = None if classifier is None else wrap(classifier, task=data.task)
+    classifiers = find_classifiers(cfg, data, best, own)
     gan = load_module(best, get_class(cfg.model._target_), **classifiers.networks())
     explained, judge = classifiers.load_explained(), load_classifier(classifiers.judge)
     g_neg, g_pos = gan.explaining_generators
@@ -75,7 +74,7 @@ def of_run(
         "g_neg": generator,
         "g_pos": generator,
     }
-    task = Task(fov_mm=data.fov_mm)
+    task = data.task
     model = Model(networks, task)
     assessor = fit_assessor(model, data)
     facts = {

@@ -8,6 +8,7 @@ import signal
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from cycle_am.model.custom import Custom
 from cycle_am.runs import provenance
 from cycle_am.runs.checkpoints import load_weights, resolve_checkpoint, resolve_start
 from cycle_am.runs.run import Run
+from cycle_am.task import Task
 
 say = rank_zero_only(partial(print, flush=True))
 # best: path of the best checkpoint or None; score: its monitored value; metrics: the last values; best_metrics: those
@@ -170,7 +172,7 @@ def train_one_classifier(cfg: DictConfig, resume: Path | None = None) -> Result:
     data = build_data(cfg)
     settle_split(cfg, data, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build_module(cfg, class_weights=data.class_weights.tolist())
+    module = build_module(cfg, data.task, class_weights=data.class_weights.tolist())
     return fit(cfg, module, data, resume, start_from(cfg, module))
 
 
@@ -184,32 +186,45 @@ def train_cycle_am(cfg: DictConfig, own: Custom | None = None) -> Result:
     if ended:
         return ended
     data = build_data(cfg)
-    classifiers = find_classifiers(cfg, resume, data, own)
+    classifiers = find_classifiers(cfg, data, resume, own)
     say(classifiers.describe())
     settle_split(cfg, data, resume, classifiers.folders())
     for doubt in classifiers.doubts(data):
         say(f"warning, training and validation cases: {doubt}")
-    module = build_cycle_am(cfg, classifiers)
+    module = build_cycle_am(cfg, data.task, classifiers)
     sources = classifiers.paths() | start_from(cfg, module)
     rank_zero_only(classifiers.keep)(cfg.paths.run_dir)
     return fit(cfg, module, data, resume, sources)
 
 
-def build_cycle_am(cfg: DictConfig, classifiers: Classifiers) -> pl.LightningModule:
+def build_cycle_am(cfg: DictConfig, task: Task, classifiers: Classifiers) -> pl.LightningModule:
     """CycleAMGAN around the explained network and the selector."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     takes = inspect.signature(get_class(cfg.model._target_)).parameters
-    return build_module(cfg, **{name: net for name, net in classifiers.networks().items() if name in takes})
+    networks = {name: net for name, net in classifiers.networks().items() if name in takes}
+    return build_module(cfg, task, **networks)
 
 
-def build_module(cfg: DictConfig, **arguments: Any) -> pl.LightningModule:
-    """`cfg.model` with further arguments. Raises UserError where a value does not suit the networks."""
+def build_module(cfg: DictConfig, task: Task, **arguments: Any) -> pl.LightningModule:
+    """`cfg.model` for the task's images, with further arguments. Raises UserError where a value does not suit."""
     # Partial, because OmegaConf would copy the arguments.
-    build = instantiate(cfg.model, _partial_=True, _convert_="all")
+    build = instantiate(suited(cfg, task).model, _partial_=True, _convert_="all")
     try:
         return build(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"model: {error}; see conf/model/ for what it takes") from error
+
+
+def suited(cfg: DictConfig, task: Task) -> DictConfig:
+    """The settings, in which the networks know the task's images where these are other than the networks' own."""
+    channels = {} if task.channels == Task.channels else {"in_channels": task.channels}
+    side = {} if task.size == Task.size else {"image_size": task.size}
+    cfg = deepcopy(cfg)
+    for part, sizes in (("net", channels | side), ("generator", channels), ("discriminator", channels)):
+        for name, value in sizes.items():
+            if part in cfg.model:
+                OmegaConf.update(cfg, f"model.{part}.{name}", value, force_add=True)
+    return cfg
 
 
 TASKS = {"classifier": train_classifier, "cycle_am": train_cycle_am}

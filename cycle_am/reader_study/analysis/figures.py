@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram
 
 from cycle_am.reader_study.analysis import factor, tables
 from cycle_am.reader_study.analysis.analysis import Analysis
-from cycle_am.reports.draw import ACCENT, BENIGN, MALIGNANT, PLAIN, WIDTH, _canvas, _plain_axes, _save
+from cycle_am.reports.draw import ACCENT, FIRST, PLAIN, SECOND, WIDTH, _canvas, _plain_axes, _save
 from cycle_am.reports.page import number
 
 #: Okabe & Ito's palette, told apart by colour-blind readers; the reference comes first.
@@ -35,7 +35,7 @@ def ratings_by_method(path: Path, result: Analysis) -> Path:
     axes[0, 0].set_title("all cases", fontsize=10)
     if apart:
         axes[0, 1].set_title("by type of lesion", fontsize=10)
-        for colour, name in ((BENIGN, "benign"), (MALIGNANT, "malignant")):
+        for colour, name in ((FIRST, "benign"), (SECOND, "malignant")):
             axes[0, 1].plot([], [], "o-", color=colour, label=name)
         axes[0, 1].legend(frameon=False, fontsize=9, loc="upper right")
     for axis in axes[-1]:
@@ -103,7 +103,7 @@ def general_factor(path: Path, result: Analysis) -> Path | None:
 def _marked(canvas, result: Analysis):
     marks = [SIMULATED] * result.ratings.simulated + [INTERIM] * result.ratings.interim
     if marks:
-        canvas.suptitle("\n".join(marks), color=MALIGNANT, fontsize=11, fontweight="bold")
+        canvas.suptitle("\n".join(marks), color=SECOND, fontsize=11, fontweight="bold")
     return canvas
 
 
@@ -132,7 +132,7 @@ def _boxes(axis, result: Analysis, scale: str) -> None:
 def _by_label(axis, result: Analysis, scale: str) -> None:
     rows = result.by_label[result.by_label["scale"] == scale].set_index(["criterion", "method", "label"])
     for _, _, criterion, method, place in _places(result):
-        for label, colour in ((0, BENIGN), (1, MALIGNANT)):
+        for label, colour in ((0, FIRST), (1, SECOND)):
             if (criterion, method, label) in rows.index:
                 _mean(axis, rows.loc[(criterion, method, label)], place + 0.4 * label - 0.2, colour)
     _level(axis)

@@ -91,12 +91,10 @@ def test_validation_is_a_share_of_what_the_test_part_leaves():
     assert len(parts.val) / len(label) == pytest.approx(0.14, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("labels", "missing"), [([0] * 8, "malignant"), ([1] * 8, "benign"), ([-1] * 8, "benign")]
-)
+@pytest.mark.parametrize(("labels", "missing"), [([0] * 8, "dog"), ([1] * 8, "cat"), ([-1] * 8, "cat")])
 def test_a_class_without_cases_is_named(labels, missing):
     with pytest.raises(UserError, match=f"no {missing} case"):
-        split(np.array(labels), np.array([f"P{number}" for number in range(8)]))
+        split(np.array(labels), np.array([f"P{number}" for number in range(8)]), classes=("cat", "dog"))
 
 
 def test_errors_say_what_to_change():

@@ -6,8 +6,12 @@ import numpy as np
 import torch
 
 from cycle_am.contract import Changed
+from cycle_am.task import Task
 
 SIZE = 64
+
+
+CT = Task()
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class FakeCases:
     margin: np.ndarray
     diameter_mm: np.ndarray
     pixel_mm: float = 45 / SIZE
+    task: Task = CT
 
     def __len__(self):
         return len(self.label)

@@ -243,4 +243,4 @@ def test_maps_for_benign_cases_are_turned(subject, tmp_path):
     shared = share(subject, PLAN)
     results = {"truth": Measured(np.ones((8, 64, 64), np.float32), {}, np.zeros((2, 8, 1)), {})}
     one = page.Compared(subject, shared, results, [])
-    assert np.array_equal(np.sign(page.malignant_maps(one)["truth"][:, 0, 0]), np.where(shared.target, 1, -1))
+    assert np.array_equal(np.sign(page.signed_maps(one)["truth"][:, 0, 0]), np.where(shared.target, 1, -1))

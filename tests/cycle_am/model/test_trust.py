@@ -17,6 +17,7 @@ from cycle_am.model.trust import (
     LIMITS,
     MOVED,
     NOISE,
+    OF_LESIONS,
     STABLE,
     Assessor,
     Likeness,
@@ -168,7 +169,7 @@ def test_limits_are_of_the_validation_cases():
     found = limits(
         {"distance": values, "mistake": values, "taken": values, "shift": values, "noise": 0.95 + values / 20}
     )
-    assert set(found) == set(LIMITS)
+    assert set(found) == {*LIMITS, *OF_LESIONS}
     assert found["distance"] == pytest.approx(1)
     assert found["mistake"] == pytest.approx(96 / 98)
     assert found["taken"] == pytest.approx(0)

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from cycle_am.outputs import dial, drawing, panel
 from cycle_am.place import Place
-from cycle_am.reports.colours import BENIGN, MALIGNANT, diverging
+from cycle_am.reports.colours import FIRST, SECOND, diverging
 from cycle_am.task import Task
 from tests.cycle_am.outputs.fakes import EVIL, explanation
 
@@ -55,7 +55,7 @@ def test_the_answer_has_its_colour():
     drawn = panel.draw(explanation(0.4, gain=100.0)).crop((0, 500, panel.WIDTH, 720))
     column = lambda i: drawn.crop((i * panel.STEP + panel.MARGIN, 0, (i + 1) * panel.STEP, 220))  # noqa: E731
     colours = [{colour for _, colour in column(i).getcolors(1 << 16)} for i in range(3)]
-    red, blue = map(ImageColor.getrgb, (MALIGNANT, BENIGN))
+    red, blue = map(ImageColor.getrgb, (SECOND, FIRST))
     assert [red in found for found in colours] == [False, False, True]
     assert [blue in found for found in colours] == [True, True, False]
 
@@ -107,7 +107,7 @@ def test_the_dial_is_small(tmp_path):
 
 def test_p_stands_beside_the_image():
     made = explanation(0.4, gain=100.0)
-    red = ImageColor.getrgb(MALIGNANT)
+    red = ImageColor.getrgb(SECOND)
     widths = [
         (np.asarray(frame) == red).all(2).sum(1).max() for frame in dial.frames(made, np.array([-1, 0, 1]))
     ]

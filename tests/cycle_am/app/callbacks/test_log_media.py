@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from cycle_am.app.callbacks.domain_transfer import DomainTransfer
 from cycle_am.app.callbacks.log_media import log_histograms, log_image, log_table
-from cycle_am.app.callbacks.relevance_panel import RelevancePanel, choose, coloured, grey, panel, strip
+from cycle_am.app.callbacks.relevance_panel import RelevancePanel, choose, coloured, panel, strip
 from cycle_am.app.callbacks.score_plot import ScorePlot
 from cycle_am.app.tracking.loggers import close
 from cycle_am.contract import Changed
-from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, SCALE_WORDS
+from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, scale_words
+from cycle_am.reports.draw import in_bytes
+from cycle_am.task import Task
 from tests.fakes import BlobDataModule
 
 
@@ -121,22 +123,23 @@ def test_cases_are_chosen_in_turn_from_both_classes():
 
 
 def test_pictures_are_uint8_on_fixed_scales():
-    assert grey(np.array([[0.0, 1.0, 2.0]])).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
+    assert in_bytes(np.array([[[0.0, 1.0, 2.0]]])).tolist() == [[[0] * 3, [255] * 3, [255] * 3]]
     blue, white, red = coloured(np.array([[-2 * RELEVANCE_SCALE, 0.0, RELEVANCE_SCALE]]))[0].astype(int)
     assert red[0] > red[2] + 50
     assert blue[2] > blue[0] + 50
     assert white.min() > 230
-    assert strip([grey(np.zeros((4, 5)))] * 2, gap=1).shape == (4, 14, 3)
+    assert in_bytes(np.zeros((3, 4, 5))).shape == (4, 5, 3)
+    assert strip([in_bytes(np.zeros((1, 4, 5)))] * 2, gap=1).shape == (4, 14, 3)
 
 
 def test_the_panels_scale_is_that_of_the_report_and_is_shown():
     ends = coloured(np.array([[-0.3, 0.3]]))[0] / 255
     assert ends == pytest.approx(colormaps[DIVERGING]([0.0, 1.0])[:, :3], abs=1 / 255)
-    pictures = dict.fromkeys(("x", "neg", "pos", "cycle", "relevance"), np.zeros((64, 64)))
-    bar = panel([{"label": "benign", "pictures": pictures, "p": {}}]).axes[-1]
+    pictures = dict.fromkeys(("x", "neg", "pos", "cycle", "relevance"), np.zeros((1, 64, 64)))
+    bar = panel([{"label": "benign", "pictures": pictures, "p": {}}], Task()).axes[-1]
     assert bar.get_xticks().tolist() == [-RELEVANCE_SCALE, 0, RELEVANCE_SCALE] == [-0.3, 0, 0.3]
     assert bar.get_xlabel() == "R (1 = 1400 HU)"
-    assert "drawn from −0.3 to 0.3 (420 HU)" in SCALE_WORDS
+    assert "drawn from −0.3 to 0.3 (420 HU)" in scale_words(Task())
 
 
 def stand_in(logger, folder) -> SimpleNamespace:
@@ -144,7 +147,7 @@ def stand_in(logger, folder) -> SimpleNamespace:
 
 
 def log_all(trainer) -> None:
-    picture = grey(np.eye(8))
+    picture = in_bytes(np.eye(8)[None])
     log_image(trainer, "panels", picture, "a caption")
     log_histograms(trainer, "transfer", {"explained/x": np.linspace(0, 1, 9)})
     log_table(trainer, "table", [{"label": "benign", "x": picture, "p": 0.25}])

@@ -13,6 +13,7 @@ from cycle_am.errors import UserError
 from cycle_am.metrics.classifier import size_figures
 from cycle_am.reports.draw import roc_and_calibration
 from cycle_am.runs.results import read_metrics
+from cycle_am.task import Task
 from tests.cycle_am.metrics.fakes import BrightnessClassifier, SwappedClassifier, make_cases
 
 TABLE = (
@@ -73,7 +74,9 @@ def test_one_class_alone_has_no_roc_curve_and_says_so(tmp_path):
         patched.setattr(Axes, "plot", plot)
         for labels, curves in ((np.ones(4, int), 0), (np.array([0, 1, 0, 1]), 2)):
             drawn.clear()
-            roc_and_calibration(tmp_path / "a.png", np.arange(4) / 4, np.ones(4), labels, np.ones((1, 3)))
+            roc_and_calibration(
+                tmp_path / "a.png", np.arange(4) / 4, np.ones(4), labels, np.ones((1, 3)), Task()
+            )
             assert sum(label is not None for label in drawn) == curves
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from cycle_am.app.tasks.evaluation import evaluate_cycle_am
 from cycle_am.model.custom import Custom
-from cycle_am.reports.colours import SCALE_WORDS
+from cycle_am.reports.colours import scale_words
 from cycle_am.reports.cycle_am import balanced_sample
 from cycle_am.runs.results import read_metrics
+from cycle_am.task import Task
 from tests.cycle_am.metrics.fakes import (
     BrightnessClassifier,
     FixedPatternGan,
@@ -104,7 +105,7 @@ def test_the_report_stands_alone(oracle):
     assert "http" not in page
     assert page.count("<figcaption>") == len(sources)
     assert (
-        page.count(SCALE_WORDS) == 4
+        page.count(scale_words(Task())) == 4
     )  # of R and of its mean, each as caption and for those who do not see it
     assert all(
         text in page for text in ("0.289 [0.250, 0.330]", "39 degrees of freedom", "Worst and best cases")

@@ -15,6 +15,7 @@ import cycle_am
 from cycle_am.app.tasks.train import train
 from cycle_am.data.cases import Cases
 from cycle_am.errors import UserError
+from cycle_am.task import Task
 from tests.fakes import BlobDataModule, Residual
 from tests.helpers import composed, same_training
 
@@ -119,6 +120,10 @@ def test_a_folder_in_use_is_not_trained_into(fitted, blobs):
         ({"classifier": "network"}, "torch.nn.Module"),
         ({"trainer": {"max_epoch": 3}}, "max_epoch"),
         ({"experiment": "magic"}, "magic"),
+        ({"images": np.zeros((60, 2, 64, 64))}, "images have shape"),
+        ({"images": np.zeros((60, 3, 64, 64))}, r"pictures of 3 x 64 pixels need classes="),
+        ({"size": 32}, "need classes="),
+        ({"classes": ("a", "b", "c")}, "two classes"),
     ],
 )
 def test_what_will_not_do_is_refused_in_one_line_before_anything_is_trained(blobs, tmp_path, change, message):
@@ -132,5 +137,30 @@ def test_what_will_not_do_is_refused_in_one_line_before_anything_is_trained(blob
 def test_without_patients_every_image_is_its_own(blobs):
     from cycle_am.app.tasks.fit import _cases
 
-    made = _cases(blobs[0], blobs[1], None, 45.0)
-    assert len(set(made.patient_id)) == len(made)
+    cases = _cases(blobs[0], blobs[1], None, Task())
+    assert len(set(cases.patient_id)) == len(cases)
+
+
+def test_colour_pictures_of_named_classes_are_explained(blobs, tmp_path):
+    """Arrays with the channels last, 48 x 48 with a rim of 4; the network takes what it is given."""
+    random = np.random.default_rng(0)
+    colour = blobs[0][:, 12:-12, 12:-12, None] * random.uniform(0.5, 1, (60, 1, 1, 3)).astype(np.float32)
+    network = nn.Sequential(nn.AvgPool2d(6), nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    model = cycle_am.fit(
+        network,
+        colour,
+        *blobs[1:],
+        out=tmp_path / "run",
+        classes=("red", "white"),
+        size=48,
+        independent=QUICK,
+        **TINY | {"data": {"batch_size": 8}},
+    )
+    assert (model.task.classes, model.task.shape, model.task.unit) == (("red", "white"), (3, 48, 48), "")
+    x = np.moveaxis(colour, -1, 1)[:3, :, 4:-4, 4:-4]
+    explanation = model.explain(x)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(np.ascontiguousarray(x))).softmax(1)[:, 1]
+    np.testing.assert_allclose(explanation.explained.x, expected, atol=1e-5)
+    assert set(explanation.trust[0].figures) >= {"distance", "shift", "noise"}
+    assert "taken" not in explanation.trust[0].figures
