@@ -17,18 +17,25 @@ from torch import Tensor
 
 from cycle_am.errors import UserError
 
+SIDEWAYS = "sideways"
 QUARTER = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])  # (x, y), y downwards: counter-clockwise as displayed
 
 
 class Symmetry(GeometricAugmentationBase2D):
-    """Mirror along each axis with probability 1/2, and turn by a multiple of 90 degrees, all equally likely.
+    """Mirror along each axis (or sideways only) with probability 1/2, and turn by a multiple of 90 degrees, all
+    equally likely.
 
     One exact step in place of kornia's three: its quarter turns interpolate, and prefer 90 and 180 degrees.
     """
 
-    def __init__(self, flips: bool = True, quarter_turns: bool = True) -> None:
+    def __init__(self, flips: bool | str = True, quarter_turns: bool = True) -> None:
         super().__init__(p=1.0)
-        ends = {"flip_rows": 1 + flips, "flip_columns": 1 + flips, "turns": 4 if quarter_turns else 1}
+        upside_down = bool(flips) and flips != SIDEWAYS
+        ends = {
+            "flip_rows": 1 + upside_down,
+            "flip_columns": 1 + bool(flips),
+            "turns": 4 if quarter_turns else 1,
+        }
         samplers = [((0.0, float(end)), name, None, None) for name, end in ends.items()]
         self._param_generator = random_generator.PlainUniformGenerator(*samplers)
 
@@ -58,7 +65,7 @@ def _whole(params: dict) -> list[list[int]]:
 
 
 def build_augmentation(
-    flips: bool = True,
+    flips: bool | str = True,
     quarter_turns: bool = True,
     zoom: float = 0.0,
     brightness: float = 0.0,
@@ -67,15 +74,18 @@ def build_augmentation(
     noise: float = 0.0,
     p: float = 0.5,
 ) -> K.AugmentationSequential:
-    """The augmentation for `NoduleDataModule(augmentation=...)`; a value of 0 leaves its step out.
+    """The augmentation for `CasesDataModule(augmentation=...)`; a value of 0 leaves its step out.
 
-    flips, quarter_turns: mirror along each axis with probability 1/2; turn by a multiple of 90 degrees.
+    flips, quarter_turns: mirror along each axis with probability 1/2 (`sideways`: left and right only); turn by a
+    multiple of 90 degrees.
     zoom: enlarge by up to 1 + zoom (never shrink: that would pad); it changes the nodule's size in mm.
     brightness: add up to +-brightness (image in [0, 1]); contrast: multiply by 1 +- contrast.
     blur: 3 x 3 Gaussian with sigma of blur / 2 to blur pixels; noise: Gaussian with this standard deviation.
     p: probability of each step from zoom on. Raises UserError for a value out of range.
     """
     _check(zoom=zoom, brightness=brightness, contrast=contrast, blur=blur, noise=noise, p=p)
+    if flips not in (True, False, SIDEWAYS):
+        raise UserError(f"augmentation flips={flips} is unknown; use true, false or {SIDEWAYS}")
     steps: list[Any] = []
     if flips or quarter_turns:
         steps += [Symmetry(flips, quarter_turns)]

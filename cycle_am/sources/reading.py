@@ -13,6 +13,7 @@ from cycle_am.data.dicom import may_be_dicom
 from cycle_am.errors import UserError
 from cycle_am.sources import manifest
 from cycle_am.sources.archive import IMAGES, Unpacked
+from cycle_am.sources.plain import is_plain, window
 from cycle_am.sources.scan import DAMAGED, Scan, Spot, open_files, open_scan, ready
 from cycle_am.sources.where import HOW, Where
 from cycle_am.sources.windows import Failure, Window
@@ -48,6 +49,8 @@ class Reader:
         elif self.path.suffix.lower() == ".zip":
             unpacked = quiet(Unpacked)(self.path)
             yield from self._of_files(unpacked.files, unpacked)
+        elif self.path.suffix.lower() in TABLES and is_plain(self.task):
+            raise UserError("the model explains pictures; give the folder that holds them")
         elif self.path.suffix.lower() in TABLES:
             if self.where:
                 raise UserError(
@@ -59,7 +62,7 @@ class Reader:
 
     def _of_files(self, files: list[Path], keep: object) -> Iterator[Window | Failure]:
         """A DICOM series, or else every image for itself."""
-        dicom = [path for path in files if may_be_dicom(path)]
+        dicom = [] if is_plain(self.task) else [path for path in files if may_be_dicom(path)]
         images = [path for path in files if path.name.lower().endswith(IMAGES)]
         if dicom:
             yield from self._of_series(dicom, keep)
@@ -82,6 +85,13 @@ class Reader:
                 yield Failure(f"file {number}", plain(error, path, f"file {number}"))
 
     def _of_file(self, path: Path) -> Iterator[Window | Failure]:
+        if is_plain(self.task):
+            if self.where:
+                raise UserError(
+                    "the model explains whole pictures; leave out at, voxel, mask, lesions and lidc"
+                )
+            yield window(path, self.task)
+            return
         scan = quiet(open_scan)(path, self.task, self.spacing, self.series, self.where.uids)
         as_it_is = ready(scan) if not self.where or self.where.mask else None
         if as_it_is is None:

@@ -33,6 +33,16 @@ def test_flips_and_quarter_turns_reach_all_eight_positions_equally_and_exactly(i
     assert counts.max() < 80
 
 
+def test_sideways_leaves_up_and_down_as_they_are(image):
+    augmentation = build_augmentation(flips="sideways", quarter_turns=False)
+    results = [augment(augmentation, image, None, seed)[0] for seed in range(40)]
+    same, mirrored = (
+        sum(torch.equal(result, wanted) for result in results) for wanted in (image, image.flip(2))
+    )
+    assert same + mirrored == 40
+    assert min(same, mirrored) > 8
+
+
 def test_quarter_turns_alone_are_equally_likely(image):
     augmentation, positions = build_augmentation(flips=False), dihedral(image.numpy())[:4]
     counts = np.zeros(4)
@@ -113,7 +123,9 @@ def test_default_costs_little(image):
     assert np.median(times) < 6e-3  # about 1 ms on a quiet core; a shared one must not fail here
 
 
-@pytest.mark.parametrize("wrong", [{"zoom": -0.1}, {"noise": 1.0}, {"p": 1.5}, {"blur": 3.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"zoom": -0.1}, {"noise": 1.0}, {"p": 1.5}, {"blur": 3.0}, {"flips": "up"}]
+)
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))}="):
         build_augmentation(**wrong)
