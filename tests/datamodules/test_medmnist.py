@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cycle_am.errors import UserError
-from datamodules.digits import DigitsDataModule
 from datamodules.medmnist import MedMNISTDataModule
 
 COUNTS = {"train": 40, "val": 12, "test": 20}
@@ -102,14 +101,3 @@ def test_the_real_breastmnist(real_data, tmp_path):
     assert [len(part) for part in (data.train_cases, data.val_cases, data.test_cases)] == [546, 78, 156]
     assert np.bincount(data.cases.label).tolist() == [570, 210]  # 210 malignant, as published
     assert data.cases.image.shape[1:] == (28, 28)
-
-
-def test_digits_are_scikit_learns(tmp_path):
-    data = DigitsDataModule(classes=["8", "3"], size=32, cache_dir=tmp_path)
-    data.prepare_data()
-    data.setup()
-    assert np.bincount(data.cases.label).tolist() == [174, 183]
-    assert data.cases.image.shape == (357, 32, 32)
-    assert (data.cases.image.min(), data.cases.image.max()) == (0, 1)
-    with pytest.raises(UserError, match="choose two"):
-        DigitsDataModule(cache_dir=tmp_path).prepare_data()
