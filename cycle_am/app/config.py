@@ -36,6 +36,7 @@ class PrepareSchema:
     data_name: str = MISSING
     seed: int = 0
     classifier_epochs: int = 40
+    longer: int = 1
     shard: int | None = None
     shards: int = 1
     data: Any = None
@@ -51,6 +52,7 @@ class TrainSchema:
     task: str = MISSING
     seed: int = 0
     classifier_epochs: int = 40
+    longer: int = 1
     ckpt_path: str | None = None
     init_from: str | None = None
     publish: bool | None = None
@@ -99,6 +101,7 @@ def register() -> None:
     multirun's folder is named); `${home:path}` the path without a leading ~.
     """
     OmegaConf.register_new_resolver("add", operator.add, replace=True)
+    OmegaConf.register_new_resolver("times", operator.mul, replace=True)
     OmegaConf.register_new_resolver("three_quarters", lambda n: 3 * n // 4, replace=True)
     OmegaConf.register_new_resolver("group", _group, replace=True)
     OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
