@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from datamodules.pictures import PicturesDataModule
 PARTS = ("train", "val", "test")
 BOX = ("box_left", "box_top", "box_right", "box_bottom")
 TEXTS = ("image", "patient_id")
-THREADS = 4
+THREADS, AT_ONCE = 4, 8
 
 
 class FolderDataModule(PicturesDataModule):
@@ -110,17 +110,18 @@ class FolderDataModule(PicturesDataModule):
             raise UserError(f"{grey} is grey and {colour} in colour; set data.channels=1 or data.channels=3")
         return next(iter(kinds.values()))
 
-    def pictures(self, numbers: Mapping[str, int]) -> list[Picture]:
-        """All of them, read side by side."""
+    def pictures(self, numbers: Mapping[str, int]) -> Iterator[Picture]:
+        """All of them; a few at a time are read side by side."""
         rows = self._rows()
+        for name, values in steps(self._values(), "reading pictures", len(self.files), "pictures"):
+            yield Picture(values, numbers[self._class(name)], name, *rows[name])
+
+    def _values(self) -> Iterator[tuple[str, np.ndarray]]:
+        names = list(self.files)
         with ThreadPoolExecutor(THREADS) as pool:
-            read = steps(
-                pool.map(read_picture, self.files.values()), "reading pictures", len(self.files), "pictures"
-            )
-            return [
-                Picture(values, numbers[self._class(name)], name, *rows[name])
-                for name, values in zip(self.files, read, strict=True)
-            ]
+            for start in range(0, len(names), AT_ONCE):
+                part = names[start : start + AT_ONCE]
+                yield from zip(part, pool.map(read_picture, map(self.files.get, part)), strict=True)
 
     def split_cases(self, cases: Cases) -> Split:
         """The folders' parts where there are any; what they leave open is drawn."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cycle_am.data.cases import Cases, prepared
@@ -50,8 +51,8 @@ class PicturesDataModule(CasesDataModule):
         """The classes that the source has, in the order in which they are taken unless `classes` says otherwise."""
 
     @abstractmethod
-    def pictures(self, numbers: Mapping[str, int]) -> list[Picture]:
-        """All pictures of the classes in `numbers`, name -> label."""
+    def pictures(self, numbers: Mapping[str, int]) -> Iterable[Picture]:
+        """All pictures of the classes in `numbers`, name -> label; one after the other, as they may be large."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -88,10 +89,8 @@ class PicturesDataModule(CasesDataModule):
         """All pictures of the two classes, from the cache where they were read before."""
         task = self.task
         state = {"reading": READING, "task": task.facts(), "margin": self.margin}
-        return prepared(self.cache_dir, self.source, state | self.settings(), lambda: self._read(task))
-
-    def _read(self, task: Task) -> Cases:
-        pictures = self.pictures({name: label for label, name in enumerate(task.classes)})
-        if not pictures:
-            raise UserError(f"there is no picture of {' or '.join(task.classes)}")
-        return to_cases(pictures, task, self.margin)
+        numbers = {name: label for label, name in enumerate(task.classes)}
+        read = partial(to_cases, task=task, rim=self.margin)
+        return prepared(
+            self.cache_dir, self.source, state | self.settings(), lambda: read(self.pictures(numbers))
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
 GREY = ("1", "L", "I;16", "I;16B", "I", "F")
 DEPTHS = {"u1": 255, "u2": 65535}
 MOST_PIXELS = 100_000_000
+NOTHING = np.zeros((0, 0))
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the file
 
@@ -124,10 +125,14 @@ def to_window(values: np.ndarray, task: Task, name: str) -> np.ndarray:
     return image[0] if task.channels == 1 else image
 
 
-def to_cases(pictures: Sequence[Picture], task: Task, rim: int) -> Cases:
-    """Pictures of any sizes as cases of the task, `rim` pixels around each window. Raises UserError as its parts."""
-    side, images, masks = task.size + 2 * rim, [], []
+def to_cases(pictures: Iterable[Picture], task: Task, rim: int) -> Cases:
+    """Pictures of any sizes as cases of the task, `rim` pixels around each window, one at a time.
+
+    Raises UserError as its parts, and where there is none.
+    """
+    side, kept, images, masks = task.size + 2 * rim, [], [], []
     for picture in pictures:
+        kept.append(picture._replace(values=NOTHING))
         values = in_channels(unit(picture.values, span_in(task), picture.case_id), task.channels)
         image, scale, corner = squared(np.ascontiguousarray(values), side)
         images.append(image)
@@ -135,16 +140,18 @@ def to_cases(pictures: Sequence[Picture], task: Task, rim: int) -> Cases:
         masks.append(
             np.zeros((side, side), np.float32) if box is None else box_mask(box, side, scale, corner)
         )
-    has_mask = np.array([picture.box is not None for picture in pictures])
+    if not kept:
+        raise UserError(f"there is no picture of {' or '.join(task.classes)}")
+    has_mask = np.array([picture.box is not None for picture in kept])
     stacked = np.ascontiguousarray(np.stack(images), dtype=np.float32)
     return Cases(
         image=stacked if task.channels > 1 else stacked[:, 0],
         mask=np.stack(masks) if has_mask.any() else None,
-        label=np.array([picture.label for picture in pictures], dtype=np.int64),
-        case_id=np.array([picture.case_id for picture in pictures]),
-        patient_id=np.array([picture.patient_id for picture in pictures]),
-        margin=np.full(len(pictures), rim, dtype=np.int64),
-        diameter_mm=np.full(len(pictures), np.nan, dtype=np.float32),
+        label=np.array([picture.label for picture in kept], dtype=np.int64),
+        case_id=np.array([picture.case_id for picture in kept]),
+        patient_id=np.array([picture.patient_id for picture in kept]),
+        margin=np.full(len(kept), rim, dtype=np.int64),
+        diameter_mm=np.full(len(kept), np.nan, dtype=np.float32),
         pixel_mm=task.pixel_mm,
         has_mask=has_mask,
         task=task,
