@@ -1,6 +1,7 @@
 """Bring your own images: a CSV, or a list of them, with one row per case.
 
-Columns: image and label (0 or benign, 1 or malignant, empty for unknown); where at hand mask, patient_id,
+Columns: image and label (0 or 1, or the class's name, benign and malignant unless `classes` says otherwise, empty for
+unknown); where at hand mask, patient_id,
 case_id, split (train, val, test), slice (counted from 0, feet up; of a DICOM folder those slices that are there),
 spacing_mm, diameter_mm, centre_row and centre_col (in pixels from 0, rows front to back, columns right to left, so
 after a volume was turned; of NPY as stored, slices first; default the middle of the image). Instead of slice and
@@ -35,6 +36,7 @@ from cycle_am.data.table import Row, read_rows
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
 from cycle_am.progress import steps
+from cycle_am.task import Task
 from datamodules.base import CasesDataModule
 
 READING = 2  # raise it when files are read otherwise: caches of before are then built anew
@@ -57,6 +59,7 @@ class ManifestDataModule(CasesDataModule):
     given, validation patients are drawn from the rest.
     hu_range: Hounsfield units of the lowest and highest value of 8-bit images, and of pictures of 16 bit;
     spacing_mm: pixel size where neither the row nor the file gives one (the row goes before the file).
+    classes: names of the labels 0 and 1; thing: what the images show, for people.
     Further arguments as in CasesDataModule. Raises UserError, one line, for anything wrong in the tables or
     files.
     """
@@ -68,9 +71,13 @@ class ManifestDataModule(CasesDataModule):
         test_csv: str | Path | Sequence[str | Path] | None = None,
         hu_range: Sequence[float] = (HU_MIN, HU_MAX),
         spacing_mm: float | None = None,
+        classes: Sequence[str] = Task.classes,
+        thing: str = Task.thing,
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        self.classes, self.thing = tuple(map(str, classes)), thing
+        self.task.check()
         self.csv, self.test_csv = _paths(csv), _paths(test_csv)
         self.hu_range, self.spacing_mm = tuple(map(float, hu_range)), spacing_mm
         if len(self.hu_range) != 2 or not self.hu_range[0] < self.hu_range[1]:
@@ -78,11 +85,17 @@ class ManifestDataModule(CasesDataModule):
                 f"data.hu_range={list(hu_range)} is no range; give lowest and highest, as [-1000, 400]"
             )
 
+    @property
+    def task(self) -> Task:
+        """CT, or what else has Hounsfield units, with these classes."""
+        return Task(fov_mm=self.fov_mm, classes=self.classes, thing=self.thing)
+
     @cached_property
     def rows(self) -> list[Row]:
         """All rows of all tables, checked."""
-        rows = [row for path in self.csv for row in read_rows(path)]
-        rows += [replace(row, split="test") for path in self.test_csv for row in read_rows(path)]
+        rows = [row for path in self.csv for row in read_rows(path, self.classes)]
+        tests = [row for path in self.test_csv for row in read_rows(path, self.classes)]
+        rows += [replace(row, split="test") for row in tests]
         _check_ids(rows)
         _check_files(rows)
         return rows

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cycle_am.contract import BENIGN, MALIGNANT, UNKNOWN
+from cycle_am.contract import UNKNOWN
 from cycle_am.errors import UserError
 from cycle_am.tables import Line, read_table
+from cycle_am.task import Task
 
-LABELS = {"": UNKNOWN, "unknown": UNKNOWN, "benign": BENIGN, "malignant": MALIGNANT}
-LABELS |= {text: value for value in (UNKNOWN, BENIGN, MALIGNANT) for text in (str(value), f"{value}.0")}
+CLASSES = Task.classes
 SPLITS = ("", "train", "val", "test")
 POINT = ("coordX", "coordY", "coordZ")
 TEXTS = ("image", "mask", "patient_id", "case_id", "split")
@@ -45,14 +45,17 @@ class Row:
     point_mm: tuple[float, float, float] | None
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of one CSV. Raises UserError where the file, a column or a value is missing or wrong."""
+def read_rows(path: Path, classes: Sequence[str] = CLASSES) -> list[Row]:
+    """The rows of one CSV. classes: what labels may be called, beside their numbers.
+
+    Raises UserError where the file, a column or a value is missing or wrong.
+    """
     table = read_lines(path, ("image", "label"))
     if "patient_id" not in table[0].cells:
         warnings.warn(
             f"{path} has no column patient_id: every case counts as a patient of its own", stacklevel=2
         )
-    return [parse(line, path) for line in table]
+    return [parse(line, path, classes) for line in table]
 
 
 def read_lines(path: Path, needed: Sequence[str]) -> list[Line]:
@@ -62,14 +65,22 @@ def read_lines(path: Path, needed: Sequence[str]) -> list[Line]:
     missing = [name for name in needed if name not in names]
     if missing:
         raise UserError(
-            f"{path} has no column {missing[0]}; add it (label: 0, 1 or empty), found: {', '.join(names)}"
+            f"{path} has no column {missing[0]}; add it (label: 0, 1, a class or empty), found: {', '.join(names)}"
         )
     return table
 
 
-def parse(line: Line, path: Path) -> Row:
+def parse(line: Line, path: Path, classes: Sequence[str] = CLASSES) -> Row:
     """A line of the table `path`; without a column label it is unknown. Raises UserError where a value is wrong."""
-    return _parse({"label": "", **line.cells}, f"{path.name} line {line.number}", path.parent)
+    return _parse({"label": "", **line.cells}, f"{path.name} line {line.number}", path.parent, classes)
+
+
+def labels(classes: Sequence[str]) -> dict[str, int]:
+    """What may stand in the column label -> its number: names, in small letters, and numbers; nothing is unknown."""
+    numbers = range(UNKNOWN, len(classes))
+    known = {text: value for value in numbers for text in (str(value), f"{value}.0")}
+    names = {name.lower(): value for value, name in enumerate(classes)}
+    return {"": UNKNOWN, "unknown": UNKNOWN} | known | names
 
 
 def _read_table(path: Path) -> list[Line]:
@@ -81,11 +92,11 @@ def _read_table(path: Path) -> list[Line]:
         raise UserError(f"the manifest {path} cannot be read ({error.strerror}); mend it") from error
 
 
-def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
-    label, part = record["label"].lower(), record.get("split", "").lower()
-    if label not in LABELS:
+def _parse(record: dict[str, str], place: str, folder: Path, classes: Sequence[str]) -> Row:
+    label, part = labels(classes).get(record["label"].lower()), record.get("split", "").lower()
+    if label is None:
         raise UserError(
-            f"{place}: label '{record['label']}' is unknown; use 0, 1, benign, malignant or nothing"
+            f"{place}: label '{record['label']}' is unknown; use 0, 1, {', '.join(classes)} or nothing"
         )
     if part not in SPLITS:
         raise UserError(f"{place}: split '{record['split']}' is unknown; use train, val or test")
@@ -107,7 +118,7 @@ def _parse(record: dict[str, str], place: str, folder: Path) -> Row:
         place=place,
         image=_resolve(record["image"], folder, place),
         mask=_resolve(record["mask"], folder, place) if record.get("mask") else "",
-        label=LABELS[label],
+        label=label,
         case_id=case_id,
         patient_id=record.get("patient_id", case_id),
         split=part,

@@ -66,6 +66,21 @@ def ready(folder, **options):
     return data
 
 
+def test_labels_may_be_the_names_of_other_classes(folder):
+    numbers = ready(folder).cases.label
+    table = table_of(folder)
+    table["label"] = table["label"].map({"0": "Cyst", "1": "tumour", "0.0": "Cyst", "1.0": "tumour"})
+    write(folder, table)
+    data = ready(folder, classes=["cyst", "tumour"], thing="lesion")
+    np.testing.assert_array_equal(data.cases.label[numbers >= 0], numbers[numbers >= 0])
+    assert (data.task.p(), data.task.is_nodule, data.task.is_hounsfield) == ("p(tumour)", False, True)
+    assert "tumour" in data.describe()
+    with pytest.raises(UserError, match="label 'Cyst' is unknown; use 0, 1, benign, malignant or nothing"):
+        ready(folder)
+    with pytest.raises(UserError, match="two classes"):
+        module(folder, classes=["cyst"])
+
+
 def test_images_masks_labels_and_ids_arrive(folder):
     cases = ready(folder).cases
     assert cases.case_id.tolist() == [f"c{number}" for number in range(24)]
