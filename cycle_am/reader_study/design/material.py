@@ -45,7 +45,8 @@ def decided(p: np.ndarray) -> np.ndarray:
 
 
 def read_material(folder: Path, methods: Sequence[str]) -> Material:
-    """Images and maps of a comparison's folder. Raises UserError where something is absent or does not fit.
+    """Images and maps of a comparison's folder. Raises UserError where something is absent or does not fit, and for
+    other classes than the study's questions are about.
 
     A comparison explains the class that the classifier decided for; here all maps are turned towards malignant.
     """
@@ -58,6 +59,12 @@ def read_material(folder: Path, methods: Sequence[str]) -> Material:
         )
     if not np.array_equal(maps["case_id"], pictures["case_id"]):
         raise UserError(f"{MAPS} and {PICTURES} in {folder} hold different cases; run `{COMMAND}` again")
+    classes = tuple(pictures.get("classes", LABELS))
+    if classes != LABELS:
+        raise UserError(
+            f"{folder} explains {' or '.join(classes)}; a study asks its readers about {' or '.join(LABELS)} in grey "
+            "images"
+        )
     p = pictures["p_malignant"].astype(np.float64)
     towards = np.where(decided(p) == 1, 1.0, -1.0)[:, None, None]
     return Material(

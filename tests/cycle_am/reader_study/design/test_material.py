@@ -55,6 +55,19 @@ def test_repeats_are_benign_and_malignant_by_turns():
     assert sorted(draw_repeats((1, 4), 3, rng()))[0] == 0
 
 
+def test_a_comparison_of_other_classes_is_refused(tmp_path):
+    write_comparison(tmp_path)
+    with np.load(tmp_path / "images.npz") as stored:
+        pictures = dict(stored)
+    np.savez(tmp_path / "images.npz", **pictures, classes=np.array(["benign", "malignant"]))
+    assert read_material(tmp_path, METHODS).fov_mm == 45
+    np.savez(tmp_path / "images.npz", **pictures, classes=np.array(["red", "white"]))
+    with pytest.raises(
+        UserError, match="explains red or white; a study asks its readers about benign or malignant"
+    ):
+        read_material(tmp_path, METHODS)
+
+
 def test_what_does_not_fit_is_an_error(tmp_path):
     with pytest.raises(UserError, match="evaluation=compare"):
         read_material(tmp_path, METHODS)
