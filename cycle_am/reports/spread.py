@@ -23,6 +23,7 @@ from cycle_am.metrics.spread import (
 from cycle_am.reports import spread_figures as draw
 from cycle_am.reports.colours import RELEVANCE_SCALE, scale_words
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, with_interval
+from cycle_am.task import Task
 
 LEAD = (
     "One training is one draw. This page takes several, which differ only in the seed and in which patients were kept "
@@ -83,6 +84,11 @@ class Aggregated:
     alike: np.ndarray
     metrics: Mapping[str, Estimate]
 
+    @property
+    def task(self) -> Task:
+        """What the images are, where maps were read; else as in CT."""
+        return self.splits[0].task if self.splits else Task()
+
 
 def aggregated(
     runs: Sequence[RunFigures], folds: int | None, tested: Tested | None, splits: Sequence[Split], **options
@@ -134,16 +140,17 @@ def report(
 
 def shown(aggregated: Aggregated) -> dict[str, Spread]:
     """The figures of the table and the picture, by their names there."""
-    return {name: aggregated.figures[key] for key, name in SHOWN.items() if key in aggregated.figures}
+    there = {key: name for key, name in SHOWN.items() if key in aggregated.figures}
+    return {aggregated.task.worded(name): aggregated.figures[key] for key, name in there.items()}
 
 
 def _headlines(aggregated: Aggregated) -> list[Headline]:
     wanted = [
         ("runs/classifier/auc", "AUC, mean of runs"),
-        ("runs/transfer/independent/neg", "p(malignant) of G⁻(x), judge"),
-        ("runs/transfer/independent/pos", "p(malignant) of G⁺(x), judge"),
+        ("runs/transfer/independent/neg", f"{aggregated.task.p()} of G⁻(x), judge"),
+        ("runs/transfer/independent/pos", f"{aggregated.task.p()} of G⁺(x), judge"),
         ("stability/spearman", "|R| alike over seeds"),
-        ("ensemble/peak_dilated", "Peak of the mean R on the nodule"),
+        ("ensemble/peak_dilated", f"Peak of the mean R on the {aggregated.task.thing}"),
         ("ensemble/gain_peak_dilated", "its gain over one seed"),
     ]
     if not aggregated.splits:
@@ -228,7 +235,7 @@ def _design_section(aggregated: Aggregated) -> Section:
         )
         for i, run in enumerate(aggregated.runs)
     ]
-    columns = ("Run", "Classifier", *(SHOWN[key] for key in keys), "Folder")
+    columns = ("Run", "Classifier", *(aggregated.task.worded(SHOWN[key]) for key in keys), "Folder")
     return Section("Which run is which", _classifiers(aggregated.runs), (Table(columns, rows),))
 
 
@@ -271,7 +278,8 @@ def _patients_section(aggregated: Aggregated) -> Section:
         "as they are: how other patients would be judged.",
     )
     rows = [
-        (COLUMNS.get(name, name), with_interval(figure), str(figure["n"])) for name, figure in figures.items()
+        (aggregated.task.worded(COLUMNS.get(name, name)), with_interval(figure), str(figure["n"]))
+        for name, figure in figures.items()
     ]
     note = (
         "Cases of different folds were scored by different classifiers; the AUC within folds compares only cases "
@@ -318,7 +326,10 @@ def _ensemble_section(aggregated: Aggregated, figures_dir: Path, each: int) -> S
         return None
     metrics = aggregated.metrics
     rows = [
-        (name, *(with_interval(metrics[f"ensemble/{part}{key}"]) for part in ("", "single_", "gain_")))
+        (
+            aggregated.task.worded(name),
+            *(with_interval(metrics[f"ensemble/{part}{key}"]) for part in ("", "single_", "gain_")),
+        )
         for key, name in NAMES.items()
     ]
     columns = ("Mean [95 %, over patients]", "Mean R", "One seed, on average", "Gain, paired")
