@@ -17,6 +17,7 @@ NEEDED = {
     "data=manifest": "data.csv=/cases.csv",
     "data=arrays": "data.cases=/c.npz",
     "data=folder": "data.root=/images",
+    "data=cifar10": "data.root=/cifar-10-batches-bin",
     "data=medmnist": "data.npz=/breastmnist.npz",
 }  # no default
 
