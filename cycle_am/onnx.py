@@ -20,7 +20,7 @@ import numpy as np
 from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model import dial
-from cycle_am.model.explanation import Explanation, Probabilities
+from cycle_am.model.explanation import Explanation, Probabilities, held, layered
 from cycle_am.task import Task
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ class Exported:
             Probabilities(*(self.probability(image, by) for image in (x, *changed)))
             for by in ("classifier", "judge")
         ]
-        images = (image[:, 0] if image.shape[1] == 1 else image for image in (x, *changed))
-        return Explanation(*images, *p, (), (), self)
+        return Explanation(*map(held, (x, *changed)), *p, (), (), self)
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Hounsfield units of any shape -> float32 in [0, 1], clipped."""
@@ -114,9 +113,7 @@ class Exported:
         """(N, T) p along the dial at `positions`, (T,) or (N, T), by the explained `classifier` or the `judge`."""
         rows = np.broadcast_to(positions, (len(explanation), np.shape(positions)[-1]))
         each = zip(explanation, rows, strict=True)
-        turned = (part.dial(row)[0] for part, row in each)
-        layered = (images[:, None] if images.ndim == 3 else images for images in turned)
-        return np.stack([self.probability(images, by) for images in layered])
+        return np.stack([self.probability(layered(part.dial(row)[0]), by) for part, row in each])
 
     def attribution(self, x: np.ndarray) -> np.ndarray:
         """Raises UserError: gradients are no part of an exported model."""

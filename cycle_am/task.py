@@ -86,7 +86,7 @@ class Task:
     @property
     def is_nodule(self) -> bool:
         """Whether it is the paper's: lung nodules in CT, whose size says much and beside whom its figures stand."""
-        return self.thing == Task.thing
+        return self.is_hounsfield and self.thing == Task.thing
 
     def p(self, of: str = "") -> str:
         """`p(malignant)`: how the probability is written, `of` what."""
@@ -136,3 +136,6 @@ class Task:
         """Hounsfield units, or whatever `unit` is, of any shape -> float32 in [0, 1], clipped."""
         scaled = (np.asarray(values, np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
         return np.clip(scaled, 0.0, 1.0)
+
+
+CT = Task()  # the paper's, and what stands where nothing is said

@@ -22,7 +22,14 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from cycle_am.contract import HU_MAX, HU_MIN, check_batch, scale_hu
 from cycle_am.data.augmentation import augment
 from cycle_am.data.cases import Cases
-from cycle_am.data.splits import Split, check_labels, check_no_leak, split, stratified_subset
+from cycle_am.data.splits import (
+    Split,
+    check_labels,
+    check_no_leak,
+    split,
+    stratified_subset,
+    with_validation,
+)
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
 from cycle_am.task import Task
@@ -212,6 +219,10 @@ class CasesDataModule(pl.LightningDataModule, ABC):
             seed=self.split_seed,
             classes=self.task.classes,
         )
+
+    def with_validation(self, cases: Cases, parts: Split) -> Split:
+        """Parts that a source gives; validation cases are drawn where it gives none."""
+        return with_validation(parts, cases.label, cases.patient_id, self.val_fraction, self.split_seed)
 
     def prepare_data(self) -> None:
         """Fill the cache (once per machine)."""

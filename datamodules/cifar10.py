@@ -15,7 +15,7 @@ import numpy as np
 
 from cycle_am.data.cases import Cases
 from cycle_am.data.pictures import Picture
-from cycle_am.data.splits import Split, hold_out
+from cycle_am.data.splits import Split
 from cycle_am.errors import UserError
 from datamodules.pictures import PicturesDataModule
 
@@ -65,9 +65,8 @@ class Cifar10DataModule(PicturesDataModule):
     def split_cases(self, cases: Cases) -> Split:
         """The published test part; validation pictures are drawn."""
         is_test = np.char.startswith(cases.case_id, "test")
-        rest, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
-        train, val = hold_out(cases.label[rest], cases.patient_id[rest], self.val_fraction, self.split_seed)
-        return Split(rest[train], rest[val], test)
+        parts = Split(np.flatnonzero(~is_test), np.flatnonzero(is_test[:0]), np.flatnonzero(is_test))
+        return self.with_validation(cases, parts)
 
     def settings(self) -> dict[str, Any]:
         """Sizes and times of the files."""

@@ -21,15 +21,15 @@ import numpy as np
 from PIL import Image
 
 from cycle_am.data.cases import Cases
-from cycle_am.data.pictures import GREY, SUFFIXES, Box, Picture, read_picture
-from cycle_am.data.splits import Split, hold_out
+from cycle_am.data.images import GREY
+from cycle_am.data.pictures import SUFFIXES, Box, Picture, read_picture
+from cycle_am.data.splits import Split
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
 from cycle_am.progress import steps
 from cycle_am.tables import read_table
 from datamodules.pictures import PicturesDataModule
 
-PARTS = ("train", "val", "test")
 BOX = ("box_left", "box_top", "box_right", "box_bottom")
 TEXTS = ("image", "patient_id")
 THREADS, AT_ONCE = 4, 8
@@ -63,7 +63,7 @@ class FolderDataModule(PicturesDataModule):
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """`train`, `val`, `test` as far as there are such folders of classes; else one that is the root itself."""
-        named = tuple(part for part in PARTS if _folders(self.root / part))
+        named = tuple(part for part in Split._fields if _folders(self.root / part))
         if not named:
             return ("",)
         if "train" not in named or "test" not in named:
@@ -112,9 +112,8 @@ class FolderDataModule(PicturesDataModule):
 
     def pictures(self, numbers: Mapping[str, int]) -> Iterator[Picture]:
         """All of them; a few at a time are read side by side."""
-        rows = self._rows()
         for name, values in steps(self._values(), "reading pictures", len(self.files), "pictures"):
-            yield Picture(values, numbers[self._class(name)], name, *rows[name])
+            yield Picture(values, numbers[self._class(name)], name, *self._owners[name])
 
     def _values(self) -> Iterator[tuple[str, np.ndarray]]:
         names = list(self.files)
@@ -128,28 +127,19 @@ class FolderDataModule(PicturesDataModule):
         if self.parts == ("",):
             return super().split_cases(cases)
         of = np.array([name.partition("/")[0] for name in cases.case_id])
-        rest, val, test = (np.flatnonzero(of == part) for part in PARTS)
-        if not len(val):
-            train, held = hold_out(
-                cases.label[rest], cases.patient_id[rest], self.val_fraction, self.split_seed
-            )
-            rest, val = rest[train], rest[held]
-        return Split(rest, val, test)
+        return self.with_validation(cases, Split(*(np.flatnonzero(of == part) for part in Split._fields)))
 
     def settings(self) -> dict[str, Any]:
         """Names, sizes and times of the files, and whose they are."""
         states = [[name, path.stat().st_size, path.stat().st_mtime_ns] for name, path in self.files.items()]
-        return {"root": str(self.root.resolve()), "files": states, "rows": self._rows()}
+        return {"root": str(self.root.resolve()), "files": states, "rows": self._owners}
 
     def _class(self, name: str) -> str:
         return name.split("/")[0 if self.parts == ("",) else 1]
 
-    def _rows(self) -> dict[str, tuple[str, Box | None]]:
-        """Picture -> patient and box."""
-        return self._owners
-
     @cached_property
     def _owners(self) -> dict[str, tuple[str, Box | None]]:
+        """Picture -> patient and box."""
         if self.table:
             rows = _read_owners(self.table)
             missing = [name for name in self.files if name not in rows]

@@ -31,7 +31,7 @@ from cycle_am.contract import HU_MAX, HU_MIN, IMAGE_SIZE, scale_hu
 from cycle_am.data.cases import Cases, prepared
 from cycle_am.data.headers import data_files
 from cycle_am.data.images import Plane, cut, equivalent_diameter_mm, reach_mm, read_image, read_mask
-from cycle_am.data.splits import Split, check_no_leak, hold_out
+from cycle_am.data.splits import Split, check_no_leak
 from cycle_am.data.table import Row, read_rows
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
@@ -107,15 +107,8 @@ class ManifestDataModule(CasesDataModule):
 
     def split_cases(self, cases: Cases) -> Split:
         """The parts that the tables give; what they leave open is drawn."""
-        rest, val, test = self._fixed_parts()
-        if not len(test):
-            return super().split_cases(cases)
-        if not len(val):
-            train, held = hold_out(
-                cases.label[rest], cases.patient_id[rest], self.val_fraction, self.split_seed
-            )
-            rest, val = rest[train], rest[held]
-        return Split(rest, val, test)
+        parts = self._fixed_parts()
+        return self.with_validation(cases, parts) if len(parts.test) else super().split_cases(cases)
 
     def _fixed_parts(self) -> Split:
         """Indices of the rows that are named val and test, and of all others."""

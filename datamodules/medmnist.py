@@ -17,7 +17,7 @@ from cycle_am.data.splits import Split
 from cycle_am.errors import UserError
 from datamodules.pictures import PicturesDataModule
 
-PARTS = ("train", "val", "test")
+PARTS = Split._fields
 ORGANS = (
     *("bladder", "femur left", "femur right", "heart", "kidney left", "kidney right"),
     *("liver", "lung left", "lung right", "pancreas", "spleen"),
@@ -83,16 +83,21 @@ class MedMNISTDataModule(PicturesDataModule):
             arrays[f"{part}_labels"] = flat[:, 0].astype(np.int64)
         return arrays
 
+    @property
+    def _set(self) -> str:
+        """Which set it is: `breastmnist` of `breastmnist_64.npz`."""
+        return self.npz.stem.partition("_")[0].lower()
+
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels 0, 1, ...; their numbers where the set is not known here."""
         count = 1 + max(int(self._arrays[f"{part}_labels"].max()) for part in PARTS)
-        names = LABELS.get(self.npz.stem.partition("_")[0].lower(), ())
+        names = LABELS.get(self._set, ())
         return names if len(names) >= count else tuple(map(str, range(count)))
 
     def names(self) -> Sequence[str]:
         """In the order of the labels, but the finding second where it is not."""
-        return ORDER.get(self.npz.stem.partition("_")[0].lower(), self.labels)
+        return ORDER.get(self._set, self.labels)
 
     def is_colour(self) -> bool:
         """Whether the images have three channels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from cycle_am.data.cases import Cases, prepared
@@ -62,7 +62,7 @@ class PicturesDataModule(CasesDataModule):
     def is_colour(self) -> bool:
         """Whether the source holds pictures in colour."""
 
-    @property
+    @cached_property  # asked for at every turn, and a folder is listed for it
     def task(self) -> Task:
         """Two classes of pictures. Raises UserError where there are more or fewer, or the size does not do."""
         task = Task(

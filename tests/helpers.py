@@ -35,6 +35,13 @@ def composed(overrides: list[str], folder: Path, name: str = "run", config: str 
         return compose(config, [*overrides, *paths])
 
 
+def ready(data):
+    """A data module whose cases are prepared and split."""
+    data.prepare_data()
+    data.setup()
+    return data
+
+
 def run(script: str, *overrides: str, **options) -> subprocess.CompletedProcess:
     """An entry point in a process of its own; its output as text."""
     return subprocess.run(

@@ -17,9 +17,8 @@ import torch
 
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
-from cycle_am.task import Task
+from cycle_am.task import CT, Task
 
-CT = Task()
 PLAIN = ("pixel_mm", "task")  # fields that are one for all cases
 CACHE_VERSION = 1  # raise it when the meaning of a stored field changes: older caches are then rebuilt
 

@@ -27,6 +27,7 @@ HU_LOWEST, HU_HIGHEST = -32768.0, 65535.0  # metal and scanners' padding include
 PADDING = -1500.0  # HU: what is below is no tissue but a scanner's mark for "outside of the picture"
 FLAT = 20.0  # HU: noise alone spans more, so values that all lie this near to 0 have another unit
 SHARE = 0.1  # of the range of 16 bits: pictures that use less were not scaled to it
+GREY = ("1", "L", "I;16", "I;16B", "I", "F")  # Pillow's modes of one channel
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -176,7 +177,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
 
 def _page(path: Path, page: Image.Image) -> np.ndarray:
-    if page.mode not in ("1", "L", "I;16", "I;16B", "I", "F"):
+    if page.mode not in GREY:
         raise UserError(f"{path} is a picture of kind {page.mode}; save it as 8 or 16 bit greyscale")
     return np.array(page.convert("L") if page.mode == "1" else page)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cycle_am.data.cases import Cases
+from cycle_am.data.images import GREY
 from cycle_am.errors import UserError
 from cycle_am.task import Task
 
+if TYPE_CHECKING:
+    from cycle_am.data.cases import Cases
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
-GREY = ("1", "L", "I;16", "I;16B", "I", "F")
 DEPTHS = {"u1": 255, "u2": 65535}
 MOST_PIXELS = 100_000_000
 NOTHING = np.zeros((0, 0))
@@ -130,6 +132,8 @@ def to_cases(pictures: Iterable[Picture], task: Task, rim: int) -> Cases:
 
     Raises UserError as its parts, and where there is none.
     """
+    from cycle_am.data.cases import Cases  # with torch, which reading a picture does not need
+
     side, kept, images, masks = task.size + 2 * rim, [], [], []
     for picture in pictures:
         kept.append(picture._replace(values=NOTHING))

@@ -98,8 +98,19 @@ def split(
         rest, test = hold_out(label, patient_id, test_fraction, seed)
     else:
         rest, test = k_fold(label, patient_id, folds, fold, seed)
-    train, val = hold_out(label[rest], patient_id[rest], val_fraction, seed)
-    return Split(rest[train], rest[val], test)
+    none = np.array([], dtype=np.int64)
+    return with_validation(Split(rest, none, test), label, patient_id, val_fraction, seed)
+
+
+def with_validation(
+    parts: Split, label: np.ndarray, patient_id: np.ndarray, fraction: float, seed: int
+) -> Split:
+    """The parts; where there is none for validation, that is held out of the training part."""
+    if len(parts.val):
+        return parts
+    rest = parts.train
+    kept, held = hold_out(label[rest], patient_id[rest], fraction, seed)
+    return parts._replace(train=rest[kept], val=rest[held])
 
 
 def check_labels(label: np.ndarray, classes: Sequence[str] = NAMES, part: str = "the data") -> None:

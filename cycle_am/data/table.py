@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def parse(line: Line, path: Path, classes: Sequence[str] = CLASSES) -> Row:
     return _parse({"label": "", **line.cells}, f"{path.name} line {line.number}", path.parent, classes)
 
 
-def labels(classes: Sequence[str]) -> dict[str, int]:
+@cache
+def labels(classes: tuple[str, ...]) -> dict[str, int]:
     """What may stand in the column label -> its number: names, in small letters, and numbers; nothing is unknown."""
     numbers = range(UNKNOWN, len(classes))
     known = {text: value for value in numbers for text in (str(value), f"{value}.0")}
@@ -93,7 +95,7 @@ def _read_table(path: Path) -> list[Line]:
 
 
 def _parse(record: dict[str, str], place: str, folder: Path, classes: Sequence[str]) -> Row:
-    label, part = labels(classes).get(record["label"].lower()), record.get("split", "").lower()
+    label, part = labels(tuple(classes)).get(record["label"].lower()), record.get("split", "").lower()
     if label is None:
         raise UserError(
             f"{place}: label '{record['label']}' is unknown; use 0, 1, {', '.join(classes)} or nothing"

@@ -59,8 +59,6 @@ class Explainer(ABC):
             inside = image.detach().to(self.device, torch.float32, copy=True)
             parts = chunks(BATCH, inside, targets(target, inside))
             whole = joined(self._explain(*part) for part in parts).to(image.device, torch.float32)
-        if whole.shape[1] == 1:
-            return whole
         return whole.sum(1, keepdim=True) if self.evidence else one_map(whole)[:, None]
 
     @abstractmethod

@@ -17,7 +17,7 @@ from cycle_am.metrics import scores
 from cycle_am.metrics.bootstrap import LEVEL, Statistic, bootstrap, mean_figure
 from cycle_am.metrics.localisation import Regions, locate
 from cycle_am.metrics.sanity import pearson, spearman
-from cycle_am.task import Task
+from cycle_am.task import CT, Task
 
 TOP = 0.05  # share of a map's pixels, those of largest |R|, that count as what it marks
 TINY = 1e-6  # of |R|, far below what a pixel can show: keeps SD / |mean R| finite
@@ -162,9 +162,6 @@ def next_patients_case(patient: np.ndarray) -> np.ndarray:
     count = len(patient)
     steps = (np.arange(count)[:, None] + np.arange(count)) % count
     return steps[np.arange(count), (patient[steps] != patient[:, None]).argmax(1)]
-
-
-CT = Task()
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from cycle_am.errors import UserError
 from cycle_am.model.adapter import adapted
 from cycle_am.model.logits import no_logits
 from cycle_am.runs.checkpoints import read_checkpoint
-from cycle_am.task import Task
+from cycle_am.task import CT, Task
 
-CT = Task()
 LARGEST = 64  # images of the largest batch that is tried
 EXPECTED = "finite logits, (N, 2) for {} and {}, or (N, 1) or (N,) for {}"
 

@@ -26,6 +26,22 @@ class Probabilities(NamedTuple):
     pos: np.ndarray
 
 
+def held(images: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) as an explanation holds images: (N, H, W) of one channel, else as it is."""
+    return images[:, 0] if images.shape[1] == 1 else images
+
+
+def layered(images: np.ndarray) -> np.ndarray:
+    """What an explanation holds as (N, C, H, W)."""
+    return images[:, None] if images.ndim == 3 else images
+
+
+def channels_first(images: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) as (N, 3, H, W); other arrays as they are."""
+    last = images.ndim == 4 and images.shape[-1] == 3 != images.shape[1]
+    return np.moveaxis(images, -1, 1) if last else images
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """N images and what their model says of them; indexing gives a part, iterating single ones.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cycle_am.contract import Changed
 from cycle_am.errors import UserError
 from cycle_am.model import dial
-from cycle_am.model.explanation import Explanation, Probabilities
+from cycle_am.model.explanation import Explanation, Probabilities, channels_first, held, layered
 from cycle_am.model.trust import Assessor, Trust
 from cycle_am.networks import ConvNet, UNetGenerator
 from cycle_am.task import Task
@@ -98,7 +98,7 @@ class Model:
             )
         x = self.windows(images, spacing)
         parts = (self._explain(part, trust) for part in x.split(batch))
-        return _joined(parts, held(x), self)
+        return _joined(parts, held(x.numpy()), self)
 
     def _explain_source(
         self, source: str | PurePath, trust: bool, batch: int, where: Mapping[str, Any]
@@ -125,12 +125,7 @@ class Model:
     def windows(self, images: Any, spacing: Any = None) -> Tensor:
         """Images as `explain` takes them -> (N, C, H, W) float32 in [0, 1]."""
         array = np.asarray(images, dtype=np.float32)
-        if self.task.channels > 1:
-            return self._colour_windows(array, spacing)
-        array = array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
-        array = array[None] if array.ndim == 2 else array
-        if array.ndim != 3 or not len(array):
-            raise UserError(f"images have shape {np.shape(images)}; give (H, W), (N, H, W) or (N, 1, H, W)")
+        array = _grey(array) if self.task.channels == 1 else self._colour(array, spacing)
         if not np.isfinite(array).all():
             raise UserError("images hold NaN or infinite values; replace them")
         if spacing is not None and not self.task.is_hounsfield:
@@ -138,22 +133,17 @@ class Model:
                 "spacing is for Hounsfield units; the model explains pictures, give windows in [0, 1]"
             )
         array = array if spacing is None else self._cut(array, spacing)
-        self._check_windows(array, spacing is not None)
-        return torch.from_numpy(np.ascontiguousarray(array))[:, None]
+        self._check_windows(array)
+        return torch.from_numpy(np.ascontiguousarray(layered(array)))
 
-    def _colour_windows(self, array: np.ndarray, spacing: Any) -> Tensor:
+    def _colour(self, array: np.ndarray, spacing: Any) -> np.ndarray:
         shape, channels = array.shape, self.task.channels
-        array = array[None] if array.ndim == 3 else array
-        if array.ndim == 4 and array.shape[-1] == channels != array.shape[1]:
-            array = np.moveaxis(array, -1, 1)
+        array = channels_first(array[None] if array.ndim == 3 else array)
         if spacing is not None or array.ndim != 4 or array.shape[1] != channels or not len(array):
             raise UserError(
                 f"images have shape {shape}; the model explains colour: give (H, W, 3), (N, H, W, 3) or (N, 3, H, W)"
             )
-        if not np.isfinite(array).all():
-            raise UserError("images hold NaN or infinite values; replace them")
-        self._check_windows(array, False)
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return array
 
     def _cut(self, planes: np.ndarray, spacing: Any) -> np.ndarray:
         from cycle_am.data.images import cut
@@ -170,7 +160,7 @@ class Model:
         cuts = [cut(plane, (rows, columns), centre, self.task.pixel_mm, 0) for plane in planes]
         return self.task.scale(np.stack(cuts))
 
-    def _check_windows(self, array: np.ndarray, scaled: bool) -> None:
+    def _check_windows(self, array: np.ndarray) -> None:
         size, low, high = self.task.size, float(array.min()), float(array.max())
         if array.shape[-2:] != (size, size) or low < 0 or high > 1:
             other = ", or Hounsfield units with spacing=(mm per row, mm per column)"
@@ -187,20 +177,20 @@ class Model:
             by: Probabilities(*(self.probability(image, by).numpy() for image in (x, *changed)))
             for by in ("classifier", "judge")
         }
-        x_neg, x_pos = map(held, changed)
+        images = (held(image.numpy()) for image in (x, *changed))
         verdicts: Iterable = (
             self.assessor.assess(self, x, changed, p["classifier"], p["judge"])
             if trust and self.assessor
             else ()
         )
-        return Explanation(held(x), x_neg, x_pos, p["classifier"], p["judge"], tuple(verdicts), (), self)
+        return Explanation(*images, p["classifier"], p["judge"], tuple(verdicts), (), self)
 
     def attribution(self, x: np.ndarray, steps: int = 32) -> np.ndarray:
         """R as signed evidence for the second class: windows as in an explanation -> (N, H, W) of log odds."""
         from cycle_am.explainers.cycle_am_attribution import CycleAMAttribution
 
         explainer = CycleAMAttribution(self.networks["classifier"], self, steps)
-        return explainer.explain(layered(x), 1)[:, 0].numpy()
+        return explainer.explain(torch.from_numpy(np.ascontiguousarray(layered(x))), 1)[:, 0].numpy()
 
     @property
     def classifier(self) -> nn.Module:
@@ -265,7 +255,7 @@ class Model:
         for start in range(0, count, at_once):
             part = slice(start, start + at_once)
             turned = explanation[part].dial(rows[part])
-            images = layered(turned.reshape(-1, *turned.shape[2:]))
+            images = torch.from_numpy(layered(turned.reshape(-1, *turned.shape[2:])))
             parts = [self.probability(some, by) for some in images.split(BATCH)]
             probabilities[part] = torch.cat(parts).view(-1, steps).numpy()
         return probabilities
@@ -275,15 +265,14 @@ class Model:
         return dial.distance(explanation, self.dial_probabilities)
 
 
-def held(images: Tensor) -> np.ndarray:
-    """(N, C, H, W) as an explanation holds images: (N, H, W) of one channel, else as it is."""
-    return (images[:, 0] if images.shape[1] == 1 else images).numpy()
-
-
-def layered(images: np.ndarray) -> Tensor:
-    """What an explanation holds as (N, C, H, W)."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images))
-    return tensor[:, None] if tensor.ndim == 3 else tensor
+def _grey(array: np.ndarray) -> np.ndarray:
+    """(N, H, W) of one image or many. Raises UserError for arrays of another form."""
+    shape = array.shape
+    array = array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
+    array = array[None] if array.ndim == 2 else array
+    if array.ndim != 3 or not len(array):
+        raise UserError(f"images have shape {shape}; give (H, W), (N, H, W) or (N, 1, H, W)")
+    return array
 
 
 def _told(failure: Failure) -> str:

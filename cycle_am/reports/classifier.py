@@ -31,10 +31,13 @@ def table_one(figures: Mapping[str, Estimate], task: Task) -> Table:
         (measures.named(f"classifier/{name}").label, with_interval(figures[name]), with_interval(paper))
         for name, paper in measures.paper("classifier/").items()
     ]
-    note = "95 % intervals; ours from a bootstrap over patients."
     if not task.is_nodule:
-        return Table(("Figure", "This run"), [row[:2] for row in rows], note.replace("; ours", ""))
-    note += " The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
+        note = "95 % intervals from a bootstrap over patients."
+        return Table(("Figure", "This run"), [row[:2] for row in rows], note)
+    note = (
+        "95 % intervals; ours from a bootstrap over patients. "
+        "The paper's text gives AUC 0.800 [0.741, 0.847] beside its table's 0.809."
+    )
     return Table(("Figure", "This run", "Paper, Table 1"), rows, note)
 
 

@@ -23,7 +23,7 @@ from cycle_am.metrics.spread import (
 from cycle_am.reports import spread_figures as draw
 from cycle_am.reports.colours import RELEVANCE_SCALE, scale_words
 from cycle_am.reports.page import Headline, Picture, Report, Section, Table, number, with_interval
-from cycle_am.task import Task
+from cycle_am.task import CT, Task
 
 LEAD = (
     "One training is one draw. This page takes several, which differ only in the seed and in which patients were kept "
@@ -87,7 +87,7 @@ class Aggregated:
     @property
     def task(self) -> Task:
         """What the images are, where maps were read; else as in CT."""
-        return self.splits[0].task if self.splits else Task()
+        return self.splits[0].task if self.splits else CT
 
 
 def aggregated(

@@ -8,11 +8,10 @@ from tokenize import TokenError
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from cycle_am.data.images import PICTURES, hounsfield
+from cycle_am.data.images import GREY, PICTURES, hounsfield
 from cycle_am.errors import UserError
 
 RASTERS = (*PICTURES, ".npy")
-GREY = ("1", "L", "I;16", "I;16B", "I", "F")
 SAME = 2  # of 255 by which the channels of a grey picture may differ: JPEG rounds
 
 

@@ -50,3 +50,9 @@ def test_geometry_and_scale():
     assert (CELLS.shape, CELLS.pixel_mm, Task().pixel_mm) == ((3, 96, 96), 1.0, 45 / 64)
     scaled = replace(CELLS, low=10, high=30).scale(np.array([0, 10, 20, 30, 99]))
     assert scaled.tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_only_nodules_in_ct_are_the_papers():
+    assert Task().is_nodule
+    assert not replace(Task(), thing="lesion").is_nodule
+    assert not replace(CELLS, thing="nodule").is_nodule  # of ultrasound, say

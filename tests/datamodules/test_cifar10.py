@@ -7,6 +7,7 @@ import pytest
 
 from cycle_am.errors import UserError
 from datamodules.cifar10 import FILES, Cifar10DataModule
+from tests.helpers import ready
 
 
 def write(root, count: int = 40):
@@ -25,10 +26,7 @@ def write(root, count: int = 40):
 
 
 def module(root, tmp_path, **settings) -> Cifar10DataModule:
-    data = Cifar10DataModule(root=root, cache_dir=tmp_path / "cache", batch_size=4, **settings)
-    data.prepare_data()
-    data.setup()
-    return data
+    return ready(Cifar10DataModule(root=root, cache_dir=tmp_path / "cache", batch_size=4, **settings))
 
 
 def test_planes_labels_and_the_published_test_part(tmp_path):

@@ -7,12 +7,11 @@ import pytest
 
 from cycle_am.errors import UserError
 from datamodules.digits import DigitsDataModule
+from tests.helpers import ready
 
 
 def test_digits_are_scikit_learns(tmp_path):
-    data = DigitsDataModule(classes=["8", "3"], size=32, cache_dir=tmp_path)
-    data.prepare_data()
-    data.setup()
+    data = ready(DigitsDataModule(classes=["8", "3"], size=32, cache_dir=tmp_path))
     assert np.bincount(data.cases.label).tolist() == [174, 183]
     assert data.cases.image.shape == (357, 32, 32)
     assert (data.cases.image.min(), data.cases.image.max()) == (0, 1)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cycle_am.errors import UserError
 from datamodules.folder import FolderDataModule
+from tests.helpers import ready
 
 LEVEL = {"dark": 60, "bright": 180}
 
@@ -37,10 +38,7 @@ def fill(root, parts=("",), count: int = 12, **options) -> None:
 
 def module(root, tmp_path, **settings) -> FolderDataModule:
     settings = {"size": 32, "batch_size": 4, "pattern": "^(P[a-z]+[0-9]+)_"} | settings
-    data = FolderDataModule(root=root, cache_dir=tmp_path / "cache", **settings)
-    data.prepare_data()
-    data.setup()
-    return data
+    return ready(FolderDataModule(root=root, cache_dir=tmp_path / "cache", **settings))
 
 
 @pytest.fixture

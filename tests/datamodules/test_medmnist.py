@@ -7,6 +7,7 @@ import pytest
 
 from cycle_am.errors import UserError
 from datamodules.medmnist import MedMNISTDataModule
+from tests.helpers import ready
 
 COUNTS = {"train": 40, "val": 12, "test": 20}
 
@@ -26,10 +27,7 @@ def write(path, size: int = 28, colour: bool = False, flat: bool = False, classe
 
 
 def module(path, tmp_path, **settings) -> MedMNISTDataModule:
-    data = MedMNISTDataModule(npz=path, cache_dir=tmp_path / "cache", batch_size=4, **settings)
-    data.prepare_data()
-    data.setup()
-    return data
+    return ready(MedMNISTDataModule(npz=path, cache_dir=tmp_path / "cache", batch_size=4, **settings))
 
 
 @pytest.mark.parametrize("flat", [False, True])

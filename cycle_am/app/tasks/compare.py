@@ -32,6 +32,7 @@ from cycle_am.metrics.comparison import (
     table,
 )
 from cycle_am.metrics.localisation import DILATION_MM
+from cycle_am.model.explanation import held
 from cycle_am.reports import comparison as page
 from cycle_am.reports.page import write_report
 from cycle_am.runs.checkpoints import load_module
@@ -88,8 +89,7 @@ def images(subject: Subject, shared: Shared) -> dict[str, np.ndarray]:
     in [0, 1], `label` (N,) 0, 1 or -1 unknown, `p_malignant` (N,) of the second class by the explained classifier,
     `fov_mm` of the image's side (pixels where they have no size), `classes` their names."""
     cases = subject.cases
-    shown = shared.images.cpu().numpy()
-    shown = shown[:, 0] if cases.task.channels == 1 else shown
+    shown = held(shared.images.cpu().numpy())
     return {
         "case_id": np.asarray(cases.case_id, dtype=np.str_),
         "image": shown,

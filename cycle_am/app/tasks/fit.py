@@ -26,6 +26,7 @@ from cycle_am.data.cases import Cases
 from cycle_am.errors import UserError
 from cycle_am.files import write_atomically
 from cycle_am.model.custom import Custom, wrap
+from cycle_am.model.explanation import channels_first
 from cycle_am.model.file import SUFFIX, write
 from cycle_am.model.model import Model
 from cycle_am.runs.run import CONFIG
@@ -154,8 +155,7 @@ def _pixels(images: Any) -> np.ndarray:
     """(N, S, S) of grey images, (N, 3, S, S) of colour. Raises UserError for arrays of another form."""
     array = np.asarray(images, dtype=np.float32)
     array = array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
-    if array.ndim == 4 and array.shape[-1] == 3 != array.shape[1]:
-        array = np.moveaxis(array, -1, 1)
+    array = channels_first(array)
     if array.ndim != 3 and (array.ndim != 4 or array.shape[1] != 3):
         raise UserError(
             f"images have shape {array.shape}; give (N, S, S), (N, 1, S, S) or in colour (N, 3, S, S)"

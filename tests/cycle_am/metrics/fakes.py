@@ -6,12 +6,9 @@ import numpy as np
 import torch
 
 from cycle_am.contract import Changed
-from cycle_am.task import Task
+from cycle_am.task import CT, Task
 
 SIZE = 64
-
-
-CT = Task()
 
 
 @dataclass(frozen=True)
