@@ -53,7 +53,7 @@ def assemble(content: model_file.Content, digest: str, classifier: nn.Module | N
         )
         for name in NETWORKS
     }
-    assessor = Assessor.of(facts["trust"], content.features) if facts.get("trust") else None
+    assessor = Assessor.of(facts["trust"], content.features, task.is_nodule) if facts.get("trust") else None
     return Model(networks, task, assessor, facts, digest, content.card)
 
 

@@ -161,18 +161,19 @@ class Assessor:
         return self.figures(model, x, changed) | {"convinces": _convinces(model, changed)}
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Assessor:
-        """From a model file. Raises UserError where it lacks something or holds what is no number."""
+    def of(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor], lesions: bool = True) -> Assessor:
+        """From a model file; lesions: of lesions in CT. Raises UserError where it lacks something or holds what is no
+        number.
+        """
         try:
-            state = _part(tensors, "mistakes.")
-            names = LIMITS + OF_LESIONS if state else LIMITS
+            names = LIMITS + OF_LESIONS if lesions else LIMITS
             limits = {name: float(facts["limits"][name]) for name in names}
             likeness = Likeness(_part(tensors, "distance."))
             seen, mistakes = int(facts.get("seen", MIDDLE)), None
-            if state:
+            if lesions:
                 with torch.device("meta"):
                     mistakes = network(seen)
-                mistakes.load_state_dict(state, assign=True)
+                mistakes.load_state_dict(_part(tensors, "mistakes."), assign=True)
                 mistakes.eval().requires_grad_(False)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
