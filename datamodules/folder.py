@@ -22,7 +22,7 @@ from PIL import Image
 
 from cycle_am.data.cases import Cases
 from cycle_am.data.images import GREY
-from cycle_am.data.pictures import SUFFIXES, Box, Picture, read_picture
+from cycle_am.data.pictures import BROKEN, SUFFIXES, Box, Picture, read_picture
 from cycle_am.data.splits import Split
 from cycle_am.errors import UserError
 from cycle_am.identity import check_spellings
@@ -191,12 +191,12 @@ def _is_picture(path: Path, folder: Path) -> bool:
 
 def _in_colour(path: Path) -> bool:
     """From the file's head alone."""
-    if path.suffix.lower() == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False).ndim == 3
     try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False).ndim == 3
         with Image.open(path) as image:
             return image.mode not in GREY
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise UserError(f"{path} cannot be read; mend the file or leave it out") from error
 
 

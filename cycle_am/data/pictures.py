@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cycle_am.data.images import GREY
+from cycle_am.data.images import GREY, PICTURES
 from cycle_am.errors import UserError
 from cycle_am.task import Task
 
 if TYPE_CHECKING:
     from cycle_am.data.cases import Cases
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
+SUFFIXES = (*PICTURES, ".npy")
 DEPTHS = {"u1": 255, "u2": 65535}
 MOST_PIXELS = 100_000_000
+BROKEN = (OSError, ValueError, EOFError, SyntaxError, TokenError, Image.DecompressionBombError)
 NOTHING = np.zeros((0, 0))
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the file
@@ -41,7 +43,7 @@ def read_picture(path: Path) -> np.ndarray:
     """
     try:
         values = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _opened(path)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{path} cannot be read ({reason}); mend the file or leave it out") from error
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):

@@ -164,6 +164,13 @@ def test_wrong_folders_are_one_line(tmp_path):
         module(tmp_path / "two", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.npy"])
+def test_a_damaged_file_is_one_line(root, tmp_path, name):
+    (root / "dark" / f"Pdark00_{name}").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="cannot be read; mend the file or leave it out"):
+        module(root, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -56,6 +56,17 @@ def test_what_is_no_picture_is_refused(tmp_path, write, message):
         pictures.read_picture(tmp_path / "a.tif")
 
 
+def test_a_damaged_header_and_a_picture_beyond_all_bounds_are_refused(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4)))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"{'descr'", b"{('desc"))
+    with pytest.raises(UserError, match="cannot be read"):
+        pictures.read_picture(tmp_path / "a.npy")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"cannot be read \(Image size"):
+        pictures.read_picture(saved(tmp_path, Image.fromarray(RED)))
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
