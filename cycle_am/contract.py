@@ -15,6 +15,7 @@ A batch is a dict with
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -42,6 +43,24 @@ class Changed(NamedTuple):
 
     neg: Any
     pos: Any
+
+
+def changed(images: Iterable[Any]) -> Changed | tuple[Any, ...]:
+    """What becomes of images on the way to each class, in the classes' order: `Changed` of two, a tuple of more."""
+    images = tuple(images)
+    return Changed(*images) if len(images) == 2 else images
+
+
+def relevance(images: Sequence[Any], of: Any) -> Any:
+    """R (N, C, H, W), which of two classes is G+(x) - G-(x) (eq. 6), whatever the classifier says of x.
+
+    Of more it is R of the class `of` (N,) against the rest: G_k(x) minus the mean of the others. images: tensors or
+    arrays as `changed` gives them; `of` of the same kind.
+    """
+    if len(images) == 2:
+        return images[1] - images[0]
+    own = sum(image * (of == k)[:, None, None, None] for k, image in enumerate(images))
+    return own - (sum(images) - own) / (len(images) - 1)
 
 
 def one_map(change: Any) -> Any:

@@ -8,10 +8,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from cycle_am.contract import Changed
+from cycle_am.contract import Changed, changed, relevance
 from cycle_am.losses import Augment, GeneratorStep, discriminator
 from cycle_am.networks import PairedPatchDiscriminator, UNetGenerator
+from cycle_am.networks.classwise import Told, at_class
 from cycle_am.randomness import SampleUniform
+
+
+PAIR = ("pos", "neg")  # the networks of two classes, in the order in which they are built and kept
+PAPER = Changed(0, 1)  # G- towards the first class, G+ towards the second
 
 
 class Term(NamedTuple):
@@ -26,10 +31,14 @@ class CycleAMGAN(pl.LightningModule):
 
     Each batch trains first both discriminators, then both generators (sec. 2.5), with manual optimisation.
 
+    Of more than two classes there is a generator G_k for each, or one that is told the class. A step is the paper's for
+    two different classes a and b, drawn for each image, in the places of the first and the second, so that it costs the
+    same for any number; and the way back is through the class c that the classifier sees in x: G_c(G_a(x)) is to be x.
+
     Args:
         generator: arguments of :class:`networks.UNetGenerator`.
         discriminator: arguments of :class:`networks.PairedPatchDiscriminator`.
-        classifier: the explained network, image to logits (N, 2); frozen here.
+        classifier: the explained network, image to logits (N, K); frozen here.
         selector: a classifier that the generators never see; it helps to choose checkpoints and is in none.
         terms: the generators' loss, by name; each is logged as ``loss/<name>``, unweighted.
             A term that is None is left out.
@@ -37,6 +46,9 @@ class CycleAMGAN(pl.LightningModule):
         discriminator_augment: change of the images that the discriminators see, fake and real (paper: none).
         ema: decay of the running average of the generators' weights, which explains; 0 switches it off (paper).
         clip: largest norm of the generators' gradient; 0 switches clipping off.
+        classes: K, 2 or more.
+        conditional: one generator and one discriminator that are told the class, instead of one for each class. None:
+            where there are more than two.
         seed: of the order in the discriminators and of the augmentations.
     """
 
@@ -53,6 +65,8 @@ class CycleAMGAN(pl.LightningModule):
         discriminator_augment: Augment | None = None,
         ema: float = 0.0,
         clip: float = 0.0,
+        classes: int = 2,
+        conditional: bool | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -66,17 +80,18 @@ class CycleAMGAN(pl.LightningModule):
                 "betas": list(betas),
                 "ema": ema,
                 "clip": clip,
+                "classes": classes,
+                "conditional": conditional,
                 "seed": seed,
             }
         )
-        self.g_pos, self.g_neg = UNetGenerator(**generator), UNetGenerator(**generator)
-        self.d_pos, self.d_neg = (
-            PairedPatchDiscriminator(**discriminator),
-            PairedPatchDiscriminator(**discriminator),
-        )
-        self.average = (
-            nn.ModuleDict({"pos": _frozen(self.g_pos), "neg": _frozen(self.g_neg)}) if ema else None
-        )
+        self.classes, self.parts = classes, _parts(classes, conditional)
+        told = {"classes": classes} if len(self.parts) == 1 else {}
+        for part in self.parts:
+            self.add_module(f"g_{part}", UNetGenerator(**generator, **told))
+        for part in self.parts:
+            self.add_module(f"d_{part}", PairedPatchDiscriminator(**discriminator, **told))
+        self.average = nn.ModuleDict({part: _frozen(self._live("g", part)) for part in self.parts}) if ema else None
         self.classifier = classifier.eval().requires_grad_(False)
         # In a tuple, the selector is no submodule: it is neither trained nor saved.
         self._selector = (selector.eval().requires_grad_(False),) if selector else ()
@@ -100,24 +115,32 @@ class CycleAMGAN(pl.LightningModule):
     # ------------------------------------------------------------------------------------------ explanation
 
     @property
-    def explaining_generators(self) -> tuple[nn.Module, nn.Module]:
-        """G- and G+ that explain: the averaged ones where there are."""
-        return (self.average["neg"], self.average["pos"]) if self.average else (self.g_neg, self.g_pos)
+    def explaining_generators(self) -> tuple[nn.Module, ...]:
+        """G- and G+, or each G_k, that explain: the averaged ones where there are."""
+        networks = [self.average[part] if self.average else self._live("g", part) for part in self.parts]
+        if len(networks) == 1:
+            return tuple(Told(networks[0], k) for k in range(self.classes))
+        return tuple(networks[::-1] if self.parts == PAIR else networks)
 
     def generate(self, x: Tensor) -> Changed:
-        """G-(x) and G+(x) of images (N, C, H, W) in [0, 1]."""
-        g_neg, g_pos = self.explaining_generators
-        return Changed(g_neg(x), g_pos(x))
+        """G-(x) and G+(x), or all G_k(x), of images (N, C, H, W) in [0, 1]."""
+        return changed(g(x) for g in self.explaining_generators)
 
     def cycle(self, x: Tensor) -> Changed:
-        """G+(G-(x)) and G-(G+(x)), which should be x again."""
-        g_neg, g_pos = self.explaining_generators
-        return Changed(g_pos(g_neg(x)), g_neg(g_pos(x)))
+        """G+(G-(x)) and G-(G+(x)), or all G_c(G_k(x)), c being the classifier's class of x; they should be x again."""
+        generators = self.explaining_generators
+        if self.classes == 2:
+            g_neg, g_pos = generators
+            return Changed(g_pos(g_neg(x)), g_neg(g_pos(x)))
+        seen = self._seen(x)
+        return changed(at_class(generators, seen, _ask, g(x)) for g in generators)
 
     def relevance(self, x: Tensor) -> Tensor:
-        """R = G+(x) - G-(x) (eq. 6), in [-1, 1]: positive where the second class is brighter."""
-        changed = self.generate(x)
-        return changed.pos - changed.neg
+        """R = G+(x) - G-(x) (eq. 6), in [-1, 1]: positive where the second class is brighter.
+
+        Of more than two classes: of the one that the classifier sees in x, against the rest.
+        """
+        return relevance(self.generate(x), self._seen(x) if self.classes > 2 else None)
 
     forward = generate
 
@@ -131,27 +154,33 @@ class CycleAMGAN(pl.LightningModule):
         x_a, x_b = batch["image"], batch["other"]
         uniform = self._uniform(batch_idx)
         optimizer_g, optimizer_d = self.optimizers()
-        changed = Changed(self.g_neg(x_a), self.g_pos(x_a))
-        loss_d = self.discriminator_loss(changed, x_b, uniform)
+        to = self._drawn(len(x_a), uniform, x_a.device)
+        images = Changed(*(self._generated(x_a, k) for k in to))
+        loss_d = self.discriminator_loss(images, x_b, uniform, to)
         self._update(optimizer_d, loss_d)
-        loss_g = self.generator_loss(x_a, x_b, changed, uniform)
+        loss_g = self.generator_loss(x_a, x_b, images, uniform, to)
         self._update(optimizer_g, loss_g, self.hparams.clip)
         self._average_generators()
         return {"generators": loss_g.detach(), "discriminators": loss_d.detach()}
 
-    def discriminator_loss(self, changed: Changed, x_b: Tensor, uniform: SampleUniform) -> Tensor:
+    def discriminator_loss(
+        self, images: Changed, x_b: Tensor, uniform: SampleUniform, to: Changed = PAPER
+    ) -> Tensor:
         """Cross entropy of D- and D+, each in [0, inf), 2 log 2 in sum where both guess; no gradient to generators."""
-        fakes = Changed(*(image.detach() for image in changed))
+        fakes = Changed(*(image.detach() for image in images))
         return self._logged(
-            "loss/discriminator", discriminator(*self._answers(fakes, x_b, uniform)), len(x_b)
+            "loss/discriminator", discriminator(*self._answers(fakes, x_b, uniform, to)), len(x_b)
         )
 
-    def generator_loss(self, x_a: Tensor, x_b: Tensor, changed: Changed, uniform: SampleUniform) -> Tensor:
+    def generator_loss(
+        self, x_a: Tensor, x_b: Tensor, images: Changed, uniform: SampleUniform, to: Changed = PAPER
+    ) -> Tensor:
         """Weighted sum of the terms (eq. 4); gradients reach both generators and, frozen by hand, no discriminator."""
-        with _without_gradient(self.d_pos, self.d_neg):
-            answers = self._answers(changed, x_b, uniform)
-            cycles = self.g_pos(changed.neg), self.g_neg(changed.pos)
-            step = GeneratorStep(x_a, *changed, *cycles, *answers, self.classifier, uniform)
+        with _without_gradient(*self._networks("d")):
+            answers = self._answers(images, x_b, uniform, to)
+            back = (to.pos, to.neg) if self.classes == 2 else (self._seen(x_a),) * 2
+            cycles = [self._generated(image, k) for image, k in zip(images, back, strict=True)]
+            step = GeneratorStep(x_a, *images, *cycles, *answers, self.classifier, uniform, *to)
             values = {
                 name: self._logged(f"loss/{name}", term.function(step), len(x_a))
                 for name, term in self.terms.items()
@@ -167,8 +196,9 @@ class CycleAMGAN(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generators, Adam for the discriminators."""
         betas = tuple(self.hparams.betas)
-        generators = [*self.g_pos.parameters(), *self.g_neg.parameters()]
-        discriminators = [*self.d_pos.parameters(), *self.d_neg.parameters()]
+        generators, discriminators = (
+            [weight for network in self._networks(kind) for weight in network.parameters()] for kind in "gd"
+        )
         return [
             torch.optim.Adam(generators, self.hparams.lr, betas),
             torch.optim.Adam(discriminators, self.hparams.lr_discriminator, betas),
@@ -180,12 +210,46 @@ class CycleAMGAN(pl.LightningModule):
         key = (self.hparams.seed, self.current_epoch, batch_idx)
         return SampleUniform(key, self.global_rank, self.trainer.world_size)
 
-    def _answers(self, fakes: Changed, x_b: Tensor, uniform: SampleUniform) -> tuple:
+    def _live(self, kind: str, part: str) -> nn.Module:
+        return getattr(self, f"{kind}_{part}")
+
+    def _networks(self, kind: str) -> list[nn.Module]:
+        """All that are trained: `g` generators, `d` discriminators."""
+        return [self._live(kind, part) for part in self.parts]
+
+    def _drawn(self, count: int, uniform: SampleUniform, device: torch.device) -> Changed:
+        """The two classes on the way to which each image is: of two always these, of more any two, different."""
+        if self.classes == 2:
+            return PAPER
+        u = uniform(count, 2)
+        first = (u[:, 0] * self.classes).long()
+        second = (first + 1 + (u[:, 1] * (self.classes - 1)).long()) % self.classes
+        return Changed(first.to(device), second.to(device))
+
+    @torch.no_grad()
+    def _seen(self, x: Tensor) -> Tensor:
+        return self.classifier(x).argmax(1)
+
+    def _generated(self, x: Tensor, to: int | Tensor) -> Tensor:
+        return at_class(self._by_class("g"), to, _ask, x)
+
+    def _by_class(self, kind: str) -> list[nn.Module]:
+        """The networks in the order of their classes; of two, the second's is built and kept first."""
+        networks = self._networks(kind)
+        return networks[::-1] if self.parts == PAIR else networks
+
+    def _answers(self, fakes: Changed, x_b: Tensor, uniform: SampleUniform, to: Changed) -> tuple:
         """Of D- and of D+, which draws first."""
         change = self.discriminator_augment or (lambda image, _: image)
         pos, neg = (
-            d(change(fake, uniform), change(x_b, uniform), uniform)
-            for d, fake in ((self.d_pos, fakes.pos), (self.d_neg, fakes.neg))
+            at_class(
+                self._by_class("d"),
+                k,
+                lambda d, fake, real, k: d(fake, real, uniform, k),
+                change(fake, uniform),
+                change(x_b, uniform),
+            )
+            for k, fake in ((to.pos, fakes.pos), (to.neg, fakes.neg))
         )
         return neg, pos
 
@@ -202,8 +266,9 @@ class CycleAMGAN(pl.LightningModule):
             return
         # A young average follows quickly, so that it never remembers the untrained generators.
         decay = min(self.hparams.ema, (1 + self.global_step) / (20 + self.global_step))
-        for name, live in (("pos", self.g_pos), ("neg", self.g_neg)):
-            for mean, value in zip(self.average[name].parameters(), live.parameters(), strict=True):
+        for part in self.parts:
+            live = self._live("g", part)
+            for mean, value in zip(self.average[part].parameters(), live.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
 
     def _logged(self, key: str, value: Tensor, n: int) -> Tensor:
@@ -225,6 +290,19 @@ class _without_gradient:
     def __exit__(self, *_) -> None:
         for module in self.modules:
             module.requires_grad_(True)
+
+
+def _parts(classes: int, conditional: bool | None) -> tuple[str, ...]:
+    """Names of the networks of a kind: of two classes the paper's, of more the classes' numbers; `any` for a single one."""
+    if classes < 2:
+        raise ValueError(f"classes is {classes}; at least two are told apart")
+    if conditional or (conditional is None and classes > 2):
+        return ("any",)
+    return PAIR if classes == 2 else tuple(map(str, range(classes)))
+
+
+def _ask(network: nn.Module, x: Tensor, to: Tensor | None) -> Tensor:
+    return network(x) if to is None else network(x, to)
 
 
 def _frozen(module: nn.Module) -> nn.Module:

@@ -20,15 +20,17 @@ FIRST, SECOND = 0, 1
 
 @dataclass(frozen=True)
 class GeneratorStep:
-    """What the generators made of one batch, in the paper's names; images (N, 1, H, W) in [0, 1].
+    """What the generators made of one batch, in the paper's names; images (N, C, H, W) in [0, 1].
 
     Attributes:
         x_a: the images that are changed.
         x_neg, x_pos: G-(x_a) and G+(x_a).
         cycle_neg, cycle_pos: G+(x_neg) and G-(x_pos), which should be x_a again.
         answer_neg, answer_pos: what D- and D+ say of (x_neg, x_b) and (x_pos, x_b): logits (N, 2, h, w) a scale.
-        classifier: image to logits (N, 2); frozen.
+        classifier: image to logits (N, K); frozen.
         uniform: gives (N, ...) random numbers in [0, 1).
+        to_neg, to_pos: the classes that x_neg and x_pos are to be of: of two the first and the second, of more (N,)
+            int64, two different ones drawn for each image.
     """
 
     x_a: Tensor
@@ -40,6 +42,8 @@ class GeneratorStep:
     answer_pos: Sequence[Tensor]
     classifier: Callable[[Tensor], Tensor]
     uniform: Uniform
+    to_neg: int | Tensor = FIRST
+    to_pos: int | Tensor = SECOND
 
 
 def cycle(step: GeneratorStep, constants: Sequence[float] = STANDARD) -> Tensor:
@@ -72,8 +76,8 @@ def activation(step: GeneratorStep, smoothing: float = 0.0, augment: Augment | N
         smoothing: label smoothing; with 0.1 nothing is gained beyond a probability of .95 (paper: 0).
         augment: the classifier sees randomly changed copies (paper: none).
     """
-    return _activation(step, step.x_pos, SECOND, smoothing, augment) + _activation(
-        step, step.x_neg, FIRST, smoothing, augment
+    return _activation(step, step.x_pos, step.to_pos, smoothing, augment) + _activation(
+        step, step.x_neg, step.to_neg, smoothing, augment
     )
 
 
@@ -95,9 +99,8 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _activation(
-    step: GeneratorStep, image: Tensor, label: int, smoothing: float, augment: Augment | None
+    step: GeneratorStep, image: Tensor, label: int | Tensor, smoothing: float, augment: Augment | None
 ) -> Tensor:
     logits = step.classifier(augment(image, step.uniform) if augment else image).float()
-    return cross_entropy(
-        logits, logits.new_full((len(logits),), label, dtype=torch.long), label_smoothing=smoothing
-    )
+    labels = torch.as_tensor(label, device=logits.device).expand(len(logits))
+    return cross_entropy(logits, labels, label_smoothing=smoothing)

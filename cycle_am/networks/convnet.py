@@ -17,6 +17,7 @@ class ConvNet(nn.Module):
         image_size: height and width in pixels (paper: 64); three blocks have stride 2, so an eighth of it, rounded up,
             is left.
         dropout: share of the flattened features that is dropped while training (paper: none).
+        classes: number of logits (paper: 2).
 
     Raises:
         ValueError: if ``image_size`` is below 8.
@@ -24,7 +25,14 @@ class ConvNet(nn.Module):
 
     STRIDES = (1, 2, 2, 2)
 
-    def __init__(self, width: int = 32, in_channels: int = 1, image_size: int = 64, dropout: float = 0.0):
+    def __init__(
+        self,
+        width: int = 32,
+        in_channels: int = 1,
+        image_size: int = 64,
+        dropout: float = 0.0,
+        classes: int = 2,
+    ):
         super().__init__()
         if image_size < 8:
             raise ValueError(f"image_size is {image_size}; three strides of 2 need at least 8 pixels")
@@ -36,10 +44,10 @@ class ConvNet(nn.Module):
             )
         )
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(channels[-1] * ceil(image_size / 8) ** 2, 2)
+        self.linear = nn.Linear(channels[-1] * ceil(image_size / 8) ** 2, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (N, in_channels, H, W) in [0, 1] to logits (N, 2)."""
+        """Image (N, in_channels, H, W) in [0, 1] to logits (N, classes)."""
         return self.linear(self.dropout(self.blocks(image).flatten(1)))
 
 

@@ -20,7 +20,7 @@ class PairedPatchDiscriminator(nn.Module):
     Args:
         channels: kernels of the encoder's stages (paper: 48, 96, 192, 384).
         scales: the stages that answer (paper: 2 and 3).
-        convs, in_channels: as of :class:`UNetEncoder`.
+        convs, in_channels, classes: as of :class:`UNetEncoder`.
     """
 
     def __init__(
@@ -29,26 +29,32 @@ class PairedPatchDiscriminator(nn.Module):
         scales: Sequence[int] = (2, 3),
         convs: int = 3,
         in_channels: int = 1,
+        classes: int = 0,
     ):
         super().__init__()
         if not all(0 <= s < len(channels) for s in scales):
             raise ValueError(f"scales {tuple(scales)} must be stages of the {len(channels)}-stage encoder")
         self.scales = tuple(scales)
-        self.encoder = UNetEncoder(channels[: max(scales) + 1], convs, in_channels)
+        self.encoder = UNetEncoder(channels[: max(scales) + 1], convs, in_channels, classes=classes)
         self.heads = nn.ModuleList(nn.Conv2d(2 * channels[s], 2, 1) for s in self.scales)
 
     def forward(
-        self, fake: Tensor, real: Tensor, uniform: Callable[..., Tensor] = torch.rand
+        self,
+        fake: Tensor,
+        real: Tensor,
+        uniform: Callable[..., Tensor] = torch.rand,
+        to: Tensor | None = None,
     ) -> list[Tensor]:
         """Logits (N, 2, h, w) for each scale; channel ``REAL`` is right, channel ``FAKE`` is fooled.
 
         Args:
             fake, real: images (N, C, H, W) in [0, 1].
             uniform: gives numbers in [0, 1) of the asked shape (N, 1, h, w); they decide the order at each position.
+            to: (N,) int64, the class that the fake was made for, where it has `classes`.
         """
         of_fake, of_real = (
-            self.encoder(fake),
-            self.encoder(real),
+            self.encoder(fake, to),
+            self.encoder(real, to),
         )  # apart: with D frozen, only the fake needs a gradient
         return [
             paired_answer(head, of_fake[s], of_real[s], uniform)

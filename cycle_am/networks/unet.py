@@ -19,10 +19,17 @@ class UNetEncoder(nn.Module):
         convs: 3x3 convolutions a stage (paper: 3).
         in_channels: image channels.
         padding_mode: as of ``torch.nn.Conv2d``.
+        classes: 0, or the number of classes that the network can be told to work for: each has a scale and an offset
+            of every kernel's output, stage by stage (Perez et al. 2018, FiLM).
     """
 
     def __init__(
-        self, channels: Sequence[int], convs: int = 3, in_channels: int = 1, padding_mode: str = "zeros"
+        self,
+        channels: Sequence[int],
+        convs: int = 3,
+        in_channels: int = 1,
+        padding_mode: str = "zeros",
+        classes: int = 0,
     ):
         super().__init__()
         if not channels or convs < 1:
@@ -32,12 +39,19 @@ class UNetEncoder(nn.Module):
             _stage(i, o, convs, padding_mode) for i, o in zip(inputs, channels, strict=True)
         )
         self.pool = nn.AvgPool2d(2)
+        self.told = nn.ModuleList(_told(classes, width) for width in channels) if classes else None
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Image (N, C, H, W) to one feature map a stage, the k-th at 1 / 2^k of the resolution."""
+    def forward(self, image: Tensor, to: Tensor | None = None) -> list[Tensor]:
+        """Image (N, C, H, W) to one feature map a stage, the k-th at 1 / 2^k of the resolution.
+
+        to: (N,) int64, the class that it is to work for, where it has `classes`.
+        """
         features, x = [], image
         for k, stage in enumerate(self.stages):
             x = stage(self.pool(x) if k else x)
+            if self.told is not None:
+                scale, offset = self.told[k](to)[..., None, None].chunk(2, 1)
+                x = torch.addcmul(offset, x, 1 + scale)
             features.append(x)
         return features
 
@@ -53,6 +67,8 @@ class UNetGenerator(nn.Module):
             at zero, so that an untrained generator changes nothing).
         padding_mode: as of ``torch.nn.Conv2d``.
 
+        classes: as of :class:`UNetEncoder`.
+
     Sides that 2^depth does not divide are continued by repeating the border, and cut again.
 
     Raises:
@@ -66,12 +82,13 @@ class UNetGenerator(nn.Module):
         in_channels: int = 1,
         output: str = "residual",
         padding_mode: str = "zeros",
+        classes: int = 0,
     ):
         super().__init__()
         if output not in OUTPUTS:
             raise ValueError(f"output is {output!r}; choose one of {', '.join(OUTPUTS)}")
         self.residual = output == "residual"
-        self.encoder = UNetEncoder(channels, convs, in_channels, padding_mode)
+        self.encoder = UNetEncoder(channels, convs, in_channels, padding_mode, classes)
         pairs = list(zip(channels[::-1], channels[-2::-1], strict=False))
         self.reduce = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for coarse, fine in pairs)
         self.decoder = nn.ModuleList(_stage(2 * fine, fine, convs, padding_mode) for _, fine in pairs)
@@ -80,14 +97,14 @@ class UNetGenerator(nn.Module):
         nn.init.zeros_(self.head.weight) if self.residual else nn.init.normal_(self.head.weight, std=0.02)
         nn.init.constant_(self.head.bias, 0.0 if self.residual else 0.5)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Image (N, C, H, W) in [0, 1] to the changed image, same shape, clamped to [0, 1]."""
+    def forward(self, image: Tensor, to: Tensor | None = None) -> Tensor:
+        """Image (N, C, H, W) in [0, 1] to the changed image, same shape, clamped to [0, 1]; to: as of the encoder."""
         step = 2 ** len(self.decoder)
         below, beside = (-side % step for side in image.shape[-2:])
         if below or beside:
-            wider = self.forward(pad(image, (0, beside, 0, below), mode="replicate"))
+            wider = self.forward(pad(image, (0, beside, 0, below), mode="replicate"), to)
             return wider[..., : image.shape[-2], : image.shape[-1]]
-        *skips, x = self.encoder(image)
+        *skips, x = self.encoder(image, to)
         for reduce, stage, skip in zip(self.reduce, self.decoder, skips[::-1], strict=True):
             # 1x1 before up-sampling: the two commute, and it is four times cheaper on the coarse grid.
             x = interpolate(reduce(x), scale_factor=2, mode="bilinear", align_corners=False)
@@ -115,6 +132,13 @@ def clamp_unit(x: Tensor) -> Tensor:
     With the plain clamp's gradient a generator that once overshot everywhere would never learn again (seen).
     """
     return _ClampUnit.apply(x)
+
+
+def _told(classes: int, width: int) -> nn.Embedding:
+    """Scale and offset of each kernel for each class, small at first, so that all classes begin nearly alike."""
+    numbers = nn.Embedding(classes, 2 * width)
+    nn.init.normal_(numbers.weight, std=0.1)
+    return numbers
 
 
 def _stage(in_channels: int, out_channels: int, convs: int, padding_mode: str) -> nn.Sequential:
