@@ -22,7 +22,7 @@ class Task:
 
     fov_mm: None where pixels have no size in mm; what is counted in mm elsewhere is then counted in pixels.
     low, high: what 0 and 1 of an image stand for, in `unit` ("HU", or "" for plain brightness).
-    classes: names of what the classifier's two logits stand for; the second is what p is the probability of.
+    classes: names of what the classifier's logits stand for; of two, the second is what p is the probability of.
     channels: 1 grey, 3 red, green and blue.
     thing: what the images show, for people.
     """
@@ -119,13 +119,26 @@ class Task:
                 f"images of {self.channels} x {self.size} x {self.size} cannot be explained; there are 1 or 3 channels "
                 f"and sides of {SMALLEST} to {LARGEST} pixels"
             )
-        if len(self.classes) != 2 or len(set(self.classes)) != 2:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise UserError(
-                f"two classes are told apart, not {', '.join(self.classes) or 'none'}; choose two: data.classes=[A,B]"
+                f"two or more classes are told apart, not {', '.join(self.classes) or 'none'}; see data.classes"
             )
         if not self.low < self.high or not (self.fov_mm is None or self.fov_mm > 0):
             raise UserError(
                 f"the model is for other images ({self}) than this version explains; update cycle-am"
+            )
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two classes are told apart, as in the paper."""
+        return len(self.classes) == 2
+
+    def check_pair(self, what: str) -> None:
+        """Raise UserError for more than two classes where `what` takes only two."""
+        if not self.is_pair:
+            raise UserError(
+                f"{what} takes two classes at a time, not {len(self.classes)}; choose two of "
+                f"{', '.join(self.classes)}: data.classes=[A,B], and train with them"
             )
 
     def facts(self) -> dict[str, Any]:

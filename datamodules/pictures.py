@@ -1,4 +1,4 @@
-"""What data modules of plain pictures share: two named classes, a size, no millimetres."""
+"""What data modules of plain pictures share: named classes, a size, no millimetres."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READING = 1  # raise it when pictures are read otherwise: caches of before are t
 class PicturesDataModule(CasesDataModule):
     """Base for pictures; a subclass gives `pictures`, `settings` and `names`, and `split_cases` where there is a split.
 
-    classes: names of the two classes, in the order of their labels; the second is what p is the probability of. None:
+    classes: names of two or more, in the order of their labels; of two the second is what p is the probability of. None:
     all that the source has, in its order. Pictures of other classes are left out.
     size: side of the window. margin: pixels kept around it, by which training windows may move. A picture is resized so
     that its shorter side has size + 2 margin pixels, and its middle is cut out.
@@ -64,7 +64,7 @@ class PicturesDataModule(CasesDataModule):
 
     @cached_property  # asked for at every turn, and a folder is listed for it
     def task(self) -> Task:
-        """Two classes of pictures. Raises UserError where there are more or fewer, or the size does not do."""
+        """Classes of pictures. Raises UserError where there are fewer than two, or the size does not do."""
         task = Task(
             fov_mm=self.fov_mm if self.has_mm else None,
             size=self.size,
@@ -86,7 +86,7 @@ class PicturesDataModule(CasesDataModule):
         return self.classes or there
 
     def build_cases(self) -> Cases:
-        """All pictures of the two classes, from the cache where they were read before."""
+        """All pictures of the classes, from the cache where they were read before."""
         task = self.task
         state = {"reading": READING, "task": task.facts(), "margin": self.margin}
         numbers = {name: label for label, name in enumerate(task.classes)}

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
-from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    MulticlassAccuracy,
+    MulticlassAUROC,
+)
 
 from cycle_am.losses import Augment
 from cycle_am.networks import ConvNet
@@ -24,7 +29,7 @@ from cycle_am.runs.checkpoints import load_module
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Class-weighted cross entropy, mean over the labelled cases: mean(w[y] * ce).
 
-    logits (N,2); label (N,) int64, -1 is left out; weights (2,), mean 1 over the training cases. Unlike
+    logits (N,K); label (N,) int64, -1 is left out; weights (K,), mean 1 over the training cases. Unlike
     torch's `weight=` the sum is divided by the number of cases, so that a batch's loss does not depend on
     which classes it drew.
     """
@@ -39,8 +44,8 @@ class ClassifierModule(pl.LightningModule):
     """ConvNet + class-weighted cross entropy + AdamW.
 
     net: arguments of `networks.ConvNet`. class_weights: of each class. All arguments are plain
-    numbers, so that a checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc`,
-    `val/accuracy`.
+    numbers, so that a checkpoint is loaded without running code. Logs `train/loss`, `val/loss`, `val/auc` (of
+    more than two classes the mean of each against the rest), `val/accuracy`.
     """
 
     def __init__(
@@ -61,9 +66,15 @@ class ClassifierModule(pl.LightningModule):
         self.augment = augment
         self.net = ConvNet(**net).to(memory_format=torch.channels_last)  # faster convolutions
         self.register_buffer("weights", torch.tensor(class_weights), persistent=False)
-        self.metrics = nn.ModuleDict(
-            {"val/loss": MeanMetric(), "val/auc": BinaryAUROC(), "val/accuracy": BinaryAccuracy()}
+        classes = net.get("classes", 2)
+        if len(class_weights) != classes:
+            raise ValueError(f"class_weights are {len(class_weights)} numbers for {classes} classes")
+        auc, accuracy = (
+            (BinaryAUROC(), BinaryAccuracy())
+            if classes == 2
+            else (MulticlassAUROC(classes), MulticlassAccuracy(classes, average="micro"))
         )
+        self.metrics = nn.ModuleDict({"val/loss": MeanMetric(), "val/auc": auc, "val/accuracy": accuracy})
 
     @classmethod
     def load(cls, path: str | Path) -> ClassifierModule:
@@ -71,12 +82,12 @@ class ClassifierModule(pl.LightningModule):
         return load_module(path, cls)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image (N,C,S,S) in [0,1] -> logits (N,2)."""
+        """image (N,C,S,S) in [0,1] -> logits (N,K)."""
         return self.net(image).float()
 
     def probability(self, image: Tensor) -> Tensor:
-        """image (N,C,S,S) in [0,1] -> p of the second class (N,)."""
-        return self(image).softmax(dim=1)[:, 1]
+        """image (N,C,S,S) in [0,1] -> p of the second of two classes (N,), of more p of each (N,K)."""
+        return chances(self(image))
 
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
         return weighted_cross_entropy(logits, label, self.weights, self.hparams["label_smoothing"])
@@ -93,7 +104,7 @@ class ClassifierModule(pl.LightningModule):
         if known.any():
             logits, label = self(batch["image"][known]), batch["label"][known]
             loss = weighted_cross_entropy(logits, label, self.weights)
-            probability = logits.softmax(dim=1)[:, 1]
+            probability = chances(logits)
             self.metrics["val/loss"].update(loss, len(label))
             self.metrics["val/auc"].update(probability, label)
             self.metrics["val/accuracy"].update(probability, label)
@@ -119,6 +130,12 @@ class ClassifierModule(pl.LightningModule):
             return image
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
         return self.augment(image, SampleUniform(key, self.global_rank, self.trainer.world_size))
+
+
+def chances(logits: Tensor) -> Tensor:
+    """p (N,) of the second of two classes; of more p of each, (N,K)."""
+    p = logits.softmax(dim=1)
+    return p[:, 1] if p.shape[1] == 2 else p
 
 
 def lr_factor(epoch: int, epochs: int, warm_up: int = 3) -> float:

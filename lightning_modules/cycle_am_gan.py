@@ -14,7 +14,6 @@ from cycle_am.networks import PairedPatchDiscriminator, UNetGenerator
 from cycle_am.networks.classwise import Told, at_class
 from cycle_am.randomness import SampleUniform
 
-
 PAIR = ("pos", "neg")  # the networks of two classes, in the order in which they are built and kept
 PAPER = Changed(0, 1)  # G- towards the first class, G+ towards the second
 
@@ -91,7 +90,9 @@ class CycleAMGAN(pl.LightningModule):
             self.add_module(f"g_{part}", UNetGenerator(**generator, **told))
         for part in self.parts:
             self.add_module(f"d_{part}", PairedPatchDiscriminator(**discriminator, **told))
-        self.average = nn.ModuleDict({part: _frozen(self._live("g", part)) for part in self.parts}) if ema else None
+        self.average = (
+            nn.ModuleDict({part: _frozen(self._live("g", part)) for part in self.parts}) if ema else None
+        )
         self.classifier = classifier.eval().requires_grad_(False)
         # In a tuple, the selector is no submodule: it is neither trained nor saved.
         self._selector = (selector.eval().requires_grad_(False),) if selector else ()
@@ -293,7 +294,7 @@ class _without_gradient:
 
 
 def _parts(classes: int, conditional: bool | None) -> tuple[str, ...]:
-    """Names of the networks of a kind: of two classes the paper's, of more the classes' numbers; `any` for a single one."""
+    """Names of the networks of a kind: of two classes the paper's, of more their numbers; `any` for a single one."""
     if classes < 2:
         raise ValueError(f"classes is {classes}; at least two are told apart")
     if conditional or (conditional is None and classes > 2):

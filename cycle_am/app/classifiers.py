@@ -66,6 +66,8 @@ class Classifiers:
 
     def doubts(self, data: pl.LightningDataModule) -> list[str]:
         """What their answers on training and validation cases speak against them, a sentence each."""
+        if not data.task.is_pair:
+            return []  # swapped classes are a danger of two
         parts = [
             part.select(stratified_subset(part.label, ASKED, seed=0))
             for part in (data.train_cases, data.val_cases)
@@ -122,12 +124,16 @@ def check_images(module: ClassifierModule, path: str | Path, task: Task) -> None
     """Raise UserError where a classifier does not take the task's images."""
     try:
         with torch.no_grad():
-            module(torch.zeros(1, *task.shape))
+            answers = module(torch.zeros(1, *task.shape))
     except RuntimeError as error:
         net, wanted = module.hparams["net"], " x ".join(map(str, task.shape))
         raise UserError(
             f"classifier {path} was made for other images ({net}), not {wanted}; train it again"
         ) from error
+    if answers.shape[1] != len(task.classes):
+        raise UserError(
+            f"classifier {path} tells {answers.shape[1]} classes apart, not {', '.join(task.classes)}; train it again"
+        )
 
 
 def find_classifiers(
@@ -146,6 +152,8 @@ def find_classifiers(
     one of them was made for other images.
     """
     choice = cfg.classifier
+    if own or "target" in choice:
+        data.task.check_pair("a network of your own")
     custom = own or (_own_network(choice, data.task) if "target" in choice else None)
     names = ["selector", "judge"] if custom else ["ckpt", "selector", "judge"]
     folder = None if all(choice[name] for name in names) else _folder(cfg, data, resume)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cycle_am.contract import Changed, one_map
+from cycle_am.contract import Changed, changed, one_map
 from cycle_am.progress import steps
 
 BATCH = 64
@@ -35,7 +35,7 @@ def device_of(module) -> torch.device:
 
 @torch.no_grad()
 def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
-    """p of the second class (N,) float64 of a classifier with `probability(image)` for (N, C, H, W) images."""
+    """p of the second of two classes (N,), of more (N, K), float64; images (N, C, H, W); `classifier.probability` is asked."""
     device = device_of(classifier)
     parts = [classifier.probability(part.to(device)).float().cpu() for part in images.split(batch)]
     return torch.cat(parts).double().numpy() if len(images) else np.zeros(0)
@@ -55,19 +55,19 @@ def generate(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Cha
 def outputs(gan, images: Tensor, batch: int = BATCH, progress: str = "") -> Outputs:
     """Transfers and cycles of (N, C, H, W) images in [0, 1]."""
     device = device_of(gan)
-    changed = generate(gan, images, batch, progress)
+    transfers = generate(gan, images, batch, progress)
     cycles = _joined([gan.cycle(part.to(device)) for part in images.split(batch)])
-    return Outputs(images.float().cpu(), changed, cycles)
+    return Outputs(images.float().cpu(), transfers, cycles)
 
 
 def _joined(parts: list[Changed]) -> Changed:
     """Of all batches, on the CPU."""
-    return Changed(
-        *(torch.cat([batch.float().cpu() for batch in images]) for images in zip(*parts, strict=True))
+    return changed(
+        torch.cat([batch.float().cpu() for batch in images]) for images in zip(*parts, strict=True)
     )
 
 
 def relevance_maps(gan, images: Tensor, batch: int = BATCH) -> np.ndarray:
     """R = G+(x) - G-(x) (eq. 6) as (N, H, W) float32 for (N, C, H, W) images."""
-    changed = generate(gan, images, batch)
-    return one_map(changed.pos - changed.neg).numpy()
+    transfers = generate(gan, images, batch)
+    return one_map(transfers.pos - transfers.neg).numpy()

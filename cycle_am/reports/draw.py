@@ -307,3 +307,34 @@ def mean_maps(
     axes[2].set(xlabel="correlation", ylabel="cases")
     _plain_axes(axes[2])
     return _save(canvas, path)
+
+
+def matrices(
+    path: Path, values: Mapping[str, np.ndarray], names: Sequence[str], axes: tuple[str, str]
+) -> Path:
+    """Square tables of shares (K, K) in [0, 1] under each other, by their titles; axes: what columns and rows are."""
+    count = len(names)
+    side = max(4.0, 0.55 * count + 1.6)
+    canvas, lines = _canvas(side + 0.6, side * len(values), nrows=len(values), squeeze=False)
+    for axis, (title, table) in zip(lines[:, 0], values.items(), strict=True):
+        axis.imshow(table, cmap="Blues", vmin=0, vmax=1)
+        axis.set_xticks(range(count), [name[:14] for name in names], rotation=45, ha="right", fontsize=9)
+        axis.set_yticks(range(count), [name[:14] for name in names], fontsize=9)
+        axis.set(xlabel=axes[0], ylabel=axes[1], title=title)
+        for (row, column), value in np.ndenumerate(table):
+            text = "" if not np.isfinite(value) else f"{value:.2f}"
+            colour = "white" if value > 0.6 else "black"
+            axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    return _save(canvas, path)
+
+
+def tiles(path: Path, pictures: Mapping[str, np.ndarray], across: int = 4) -> Path:
+    """Pictures (H, W) or (H, W, 3) in [0, 1] by their titles, four in a line: readable on a phone too."""
+    lines = -(-len(pictures) // across)
+    canvas, axes = _canvas(1.5 * across, 1.75 * lines, nrows=lines, ncols=across, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    return _save(canvas, path)

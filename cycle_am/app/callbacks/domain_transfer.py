@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cycle_am.app.callbacks.log_media import log_histograms
-from cycle_am.contract import Changed
+from cycle_am.contract import Changed, relevance
 
 
 class DomainTransfer(pl.Callback):
     """Logs the mean p of the second class as `transfer/{explained,selector}/{x,neg,pos}`, and histograms.
+
+    Of more than two classes it logs `transfer/{explained,selector}/reached`: the mean p of k of G_k(x).
 
     The explained classifier is the one that the generators are trained against; the selector they never saw.
     The module has `generate(x) -> Changed`, `classifier` and `selector` (image -> logits). Where `validation_step`
@@ -38,6 +41,9 @@ class DomainTransfer(pl.Callback):
         x = batch["image"]
         changed = generated(pl_module, x, outputs)
         for name, classifier in classifiers(pl_module).items():
+            if len(changed) > 2:
+                self.collected[f"{name}/reached"].append(reached(classifier, changed))
+                continue
             for kind, image in (("x", x), ("neg", changed.neg), ("pos", changed.pos)):
                 self.collected[f"{name}/{kind}"].append(probability(classifier, image))
 
@@ -58,6 +64,17 @@ def classifiers(module: Any) -> dict[str, nn.Module]:
     """`explained`, and `selector` where the module has one."""
     networks = {"explained": module.classifier, "selector": getattr(module, "selector", None)}
     return {name: network for name, network in networks.items() if network is not None}
+
+
+def reached(classifier: nn.Module, changed: Sequence[Tensor]) -> Tensor:
+    """p of class k of G_k(x) (N,), mean over all k."""
+    p = [classifier(image).float().softmax(dim=1)[:, k] for k, image in enumerate(changed)]
+    return torch.stack(p).mean(0)
+
+
+def relevance_of(module: Any, x: Tensor, changed: Sequence[Tensor]) -> Tensor:
+    """R (N, C, H, W); of more than two classes of the one that the explained classifier sees, against the rest."""
+    return relevance(changed, module.classifier(x).argmax(1) if len(changed) > 2 else None)
 
 
 def probability(classifier: nn.Module, image: Tensor) -> Tensor:

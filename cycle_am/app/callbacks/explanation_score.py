@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from cycle_am.app.callbacks.domain_transfer import probability
-from cycle_am.contract import Changed
+from cycle_am.app.callbacks.domain_transfer import probability, reached
+from cycle_am.contract import changed
 from cycle_am.losses import ssim
 from cycle_am.metrics.inference import generate
 from cycle_am.metrics.realism import quick_realism
@@ -45,9 +45,10 @@ class ExplanationScore(pl.Callback):
 def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
     """The score and its factors for real images (N, C, H, W) in [0, 1] of training and of validation patients."""
     train, val = train.to(module.device), val.to(module.device)
-    of_train, of_val = (
-        Changed(*(image.to(module.device) for image in generate(module, x))) for x in (train, val)
-    )
+    of_val = changed(image.to(module.device) for image in generate(module, val))
+    if len(of_val) > 2:
+        return _product(*_of_classes(module, train, val, of_val))
+    of_train = changed(image.to(module.device) for image in generate(module, train))
     gap = probability(module.selector, of_val.pos).mean() - probability(module.selector, of_val.neg).mean()
     similar = (ssim(val, of_val.neg).mean() + ssim(val, of_val.pos).mean()) / 2
     called = [probability(module.classifier, x) >= 0.5 for x in (train, val)]
@@ -55,6 +56,24 @@ def explanation_score(module, train: Tensor, val: Tensor) -> dict[str, float]:
         quick_realism(train_fake, train[called[0] == says], fake, val[called[1] == says])
         for train_fake, fake, says in zip(of_train, of_val, (False, True), strict=True)
     ]
+    return _product(gap, similar, aucs)
+
+
+def _of_classes(module, train: Tensor, val: Tensor, of_val: tuple) -> tuple:
+    """Gap, similarity and AUC of more than two classes.
+
+    The gap is p of k of G_k(x) above chance, (K mean - 1) / (K - 1), which is that of two. One discriminator sees
+    the classes in turn, an image each, beside all real images.
+    """
+    count = len(of_val)
+    gap = (count * reached(module.selector, of_val).mean() - 1) / (count - 1)
+    similar = torch.stack([ssim(val, image).mean() for image in of_val]).mean()
+    of_train = torch.cat([g(train[k::count]) for k, g in enumerate(module.explaining_generators)])
+    in_turn = torch.cat([image[k::count] for k, image in enumerate(of_val)])
+    return gap, similar, [quick_realism(of_train, train, in_turn, val)]
+
+
+def _product(gap: Tensor, similar: Tensor, aucs: list[float]) -> dict[str, float]:
     factors = {
         "transfer_gap": _clip(gap),
         "ssim": _clip(similar),

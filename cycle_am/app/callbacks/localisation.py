@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from cycle_am.app.callbacks.domain_transfer import generated
+from cycle_am.app.callbacks.domain_transfer import generated, relevance_of
 from cycle_am.contract import one_map
 from cycle_am.metrics.localisation import mass_inside, regions
 
@@ -35,7 +35,7 @@ class Localisation(pl.Callback):
         if "mask" not in batch:
             return
         changed = generated(pl_module, batch["image"], outputs)
-        relevance = one_map(changed.pos - changed.neg).float().cpu().numpy()
+        relevance = one_map(relevance_of(pl_module, batch["image"], changed)).float().cpu().numpy()
         masks, has_mask = (batch[key].cpu().numpy() for key in ("mask", "has_mask"))
         where = regions(masks, has_mask, trainer.datamodule.val_cases.pixel_mm, relevance.shape)
         self.shares.append(mass_inside(relevance, where.dilated)[where.known])

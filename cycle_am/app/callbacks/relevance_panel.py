@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cycle_am.app.callbacks.domain_transfer import classifiers, probability
+from cycle_am.app.callbacks.domain_transfer import classifiers, probability, relevance_of
 from cycle_am.app.callbacks.log_media import log_image, log_table, render
 from cycle_am.contract import one_map
 from cycle_am.reports.colours import DIVERGING, RELEVANCE_SCALE, scale_words
@@ -53,17 +53,15 @@ class RelevancePanel(pl.Callback):
             render(panel(rows, cases.task)),
             f"epoch {trainer.current_epoch}; R is {scale_words(cases.task)}",
         )
-        log_table(trainer, "panel_table", [_table_row(row) for row in rows])
+        log_table(trainer, "panel_table", [_table_row(row, titles(cases.task)) for row in rows])
 
     def _rows(self, module: Any, x: Tensor, labels: list[str]) -> list[dict[str, Any]]:
         """One dict a case: pictures as (C, S, S) arrays, probabilities, label."""
         changed = module.generate(x)
-        pictures = {
-            "x": x,
-            **changed._asdict(),
-            "cycle": module.cycle(x).pos,
-            "relevance": changed.pos - changed.neg,
-        }
+        relevance = relevance_of(module, x, changed)
+        if len(changed) > 2:
+            return self._rows_of_classes(x, changed, relevance, labels)
+        pictures = {"x": x, **changed._asdict(), "cycle": module.cycle(x).pos, "relevance": relevance}
         arrays = {key: value.float().cpu().numpy() for key, value in pictures.items()}
         probabilities = {
             f"{name}/{kind}": probability(classifier, pictures[kind]).cpu().numpy()
@@ -78,6 +76,25 @@ class RelevancePanel(pl.Callback):
             }
             for i in range(len(x))
         ]
+
+    @staticmethod
+    def _rows_of_classes(
+        x: Tensor, changed: Any, relevance: Tensor, labels: list[str]
+    ) -> list[dict[str, Any]]:
+        """The same of more than two classes, without probabilities."""
+        pictures = {"x": x, **{str(k): image for k, image in enumerate(changed)}, "relevance": relevance}
+        arrays = {key: value.float().cpu().numpy() for key, value in pictures.items()}
+        return [
+            {"label": label, "pictures": {key: array[i] for key, array in arrays.items()}, "p": {}}
+            for i, label in enumerate(labels)
+        ]
+
+
+def titles(task: Task) -> dict[str, str]:
+    """What stands above each picture of a row."""
+    if task.is_pair:
+        return TITLES
+    return {"x": "x", **{str(k): name[:14] for k, name in enumerate(task.classes)}, "relevance": "R"}
 
 
 def choose(label: np.ndarray, count: int) -> np.ndarray:
@@ -113,15 +130,16 @@ def panel(rows: list[dict[str, Any]], task: Task) -> Figure:
     """The figure: a row a case, a column a picture, its caption above each row, the scale of R below. One axis a row
     is quick."""
     height = 1.9 * len(rows) + BAR
-    figure = Figure(figsize=(1.6 * len(TITLES), height))
+    above = titles(task)
+    figure = Figure(figsize=(1.6 * len(above), height))
     axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.25})[:, 0]
     figure.subplots_adjust(left=0.01, right=0.99, bottom=(BAR + 0.02) / height, top=1 - 0.4 / height)
     for axis, row in zip(axes, rows, strict=True):
-        axis.imshow(strip([picture(key, row["pictures"][key]) for key in TITLES]), interpolation="nearest")
+        axis.imshow(strip([picture(key, row["pictures"][key]) for key in above]), interpolation="nearest")
         axis.set_axis_off()
         axis.set_title(caption(row), fontsize=8)
-    for number, title in enumerate(TITLES.values()):
-        x, y = (number + 0.5) / len(TITLES), 1 - 0.12 / height
+    for number, title in enumerate(above.values()):
+        x, y = (number + 0.5) / len(above), 1 - 0.12 / height
         figure.text(x, y, title, ha="center", va="center", fontsize=8)
     scale = ScalarMappable(Normalize(-RELEVANCE_SCALE, RELEVANCE_SCALE), DIVERGING)
     place = figure.add_axes((0.6, (BAR - 0.12) / height, 0.38, 0.1 / height))
@@ -136,6 +154,6 @@ def strip(pictures: list[np.ndarray], gap: int = 3) -> np.ndarray:
     )
 
 
-def _table_row(row: dict[str, Any]) -> dict[str, Any]:
-    pictures = {TITLES[key]: picture(key, array) for key, array in row["pictures"].items()}
+def _table_row(row: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
+    pictures = {titles[key]: picture(key, array) for key, array in row["pictures"].items()}
     return {"label": row["label"], **pictures, **{f"p {key}": value for key, value in row["p"].items()}}

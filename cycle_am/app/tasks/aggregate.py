@@ -258,6 +258,7 @@ def tested(members: Sequence[Member]) -> Tested | None:
 def split_maps(cfg: DictConfig, same: Sequence[Member]) -> Split:
     """Maps, images and outlines of a split's test cases. Raises UserError where the data are no longer the same."""
     data = build_data(settings_of_evaluation(cfg, same[0]))
+    data.task.check_pair("an aggregate")
     if data.fingerprint != fingerprint(same[0]):
         raise UserError(
             f"the data of {same[0].path} have changed since its training (fingerprint {data.fingerprint}, then "

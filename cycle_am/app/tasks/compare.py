@@ -47,6 +47,7 @@ def compare_explainers(
 ) -> Evaluation:
     """Explain the test cases by every method and write metrics.json, compare.csv, cases.csv, relevance.npz, images.npz,
     figures/ and report.html into `out_dir`."""
+    data.task.check_pair("the comparison of explainers")
     preset = chosen_preset(cfg)
     classifiers = find_classifiers(cfg, data, run.checkpoint())
     say(classifiers.describe())

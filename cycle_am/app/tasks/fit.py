@@ -97,6 +97,7 @@ def fit(
     """
     pixels = _pixels(images)
     task = _task(pixels, classes, size)
+    task.check_pair("cycle_am.fit")
     own, folder = wrap(classifier, task=task), Path(out).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{out} holds something already; give a new folder, or load it: cycle_am.load")

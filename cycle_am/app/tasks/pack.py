@@ -60,6 +60,7 @@ def of_run(
     if cfg.get("task") != "cycle_am":
         raise UserError(f"{run_dir} is a run of {cfg.get('name')}; give the folder of a CycleAM run")
     data = build_data(cfg)
+    data.task.check_pair("a model file")
     run.check_test_part(data)
     own = None if classifier is None else wrap(classifier, task=data.task)
     classifiers = find_classifiers(cfg, data, best, own)

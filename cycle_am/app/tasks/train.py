@@ -219,8 +219,15 @@ def suited(cfg: DictConfig, task: Task) -> DictConfig:
     """The settings, in which the networks know the task's images where these are other than the networks' own."""
     channels = {} if task.channels == Task.channels else {"in_channels": task.channels}
     side = {} if task.size == Task.size else {"image_size": task.size}
+    classes = {} if task.is_pair else {"classes": len(task.classes)}
     cfg = deepcopy(cfg)
-    for part, sizes in (("net", channels | side), ("generator", channels), ("discriminator", channels)):
+    if "conditional" in cfg.model:
+        OmegaConf.update(cfg, "model.classes", len(task.classes), force_add=True)
+    for part, sizes in (
+        ("net", channels | side | classes),
+        ("generator", channels),
+        ("discriminator", channels),
+    ):
         for name, value in sizes.items():
             if part in cfg.model:
                 OmegaConf.update(cfg, f"model.{part}.{name}", value, force_add=True)
