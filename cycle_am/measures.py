@@ -332,7 +332,26 @@ _MANY = {
         "", HIGHER, "AUC of wrong against right pixels among those that R marks, by the seeds' disagreement"
     ),
 }
+# Of more than two classes: Table 1 of each against the rest, and what each generator makes of each class.
+_CLASSES = {
+    **{
+        f"classifier/{rule}/*": Measure("", HIGHER, "of one of more than two classes against the rest")
+        for rule in ("auc", "sensitivity", "specificity", "ppv", "npv", "f1")
+    },
+    **{
+        f"transfer/{who}/{name}": Measure(f"{label}, {who} classifier", better, meaning)
+        for who in ("explained", "independent")
+        for name, label, better, meaning in (
+            ("reached", "p of the class asked for", HIGHER, "mean p of k of G_k(x), k not the seen class"),
+            ("left", "p left of the seen class", LOWER, "mean p of the class seen in x, of the same G_k(x)"),
+            ("matrix/*", "", HIGHER, "mean p of the second class, of images of the first changed towards it"),
+        )
+    },
+    "similarity/ssim": Measure("SSIM of G_k(x) to x", HIGHER, "mean over all k but the seen class"),
+    "similarity/ssim/*": Measure("", HIGHER, "of one class's generator"),
+}
 CATALOGUE: dict[str, Measure] = {
+    **_CLASSES,
     **{f"classifier/{key}": measure for key, measure in _CLASSIFIER.items()},
     **_transfer("explained", "explained"),
     **_transfer("independent", "judge"),

@@ -19,8 +19,8 @@ READING = 1  # raise it when pictures are read otherwise: caches of before are t
 class PicturesDataModule(CasesDataModule):
     """Base for pictures; a subclass gives `pictures`, `settings` and `names`, and `split_cases` where there is a split.
 
-    classes: names of two or more, in the order of their labels; of two the second is what p is the probability of. None:
-    all that the source has, in its order. Pictures of other classes are left out.
+    classes: names of two or more, in the order of their labels; of two the second is what p is the probability of.
+    None: all that the source has, in its order. Pictures of other classes are left out.
     size: side of the window. margin: pixels kept around it, by which training windows may move. A picture is resized so
     that its shorter side has size + 2 margin pixels, and its middle is cut out.
     channels: 1 grey or 3 colour; None: as the pictures are. range: values that become 0 and 1; None: of 8 and 16 bits

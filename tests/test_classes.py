@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.commands import command
+from omegaconf import OmegaConf
 
+from cycle_am import measures
+from cycle_am.app.tasks.evaluate import evaluate
+from cycle_am.app.tasks.pack import pack
+from cycle_am.app.tasks.train import train
 from cycle_am.contract import relevance
+from cycle_am.errors import UserError
 from lightning_modules.cycle_am_gan import CycleAMGAN, Term
+from tests.helpers import composed, same_training
 
-DIGITS = ["data=digits", "trainer=cpu", "extras.threads=1"]
-SMALL = [
-    "model.generator.channels=[4,8]",
-    "model.discriminator.channels=[4,8]",
-    "model.discriminator.scales=[1]",
-]
-SMALL += ["model.generator.convs=1", "model.discriminator.convs=1"]
+NETS = ["model.generator.channels=[2,2,2,2]", "model.discriminator.channels=[2,2,2,2]"]
 
 
 def test_r_against_the_rest_is_the_pairs_r_of_two():
@@ -52,7 +52,8 @@ def test_a_step_draws_two_different_classes_and_cycles_back_to_the_seen_one(cond
         torch.nn.init.normal_(network.head.weight, std=0.5)
     x = torch.rand(32, 1, 16, 16)
     to = gan._drawn(len(x), torch.rand, x.device)
-    assert (to.neg != to.pos).all() and set(to.neg.tolist()) == set(to.pos.tolist()) == set(range(5))
+    assert (to.neg != to.pos).all()
+    assert set(to.neg.tolist()) == set(to.pos.tolist()) == set(range(5))
     images = [gan._generated(x, k) for k in to]
     gan.generator_loss(x, x, type(to)(*images), torch.rand, to).backward()
     (step,) = seen
@@ -69,27 +70,43 @@ def test_a_step_draws_two_different_classes_and_cycles_back_to_the_seen_one(cond
 
 @pytest.mark.parametrize(("classes", "conditional"), [("null", "null"), ('["1","3","8"]', "false")])
 def test_train_resume_and_evaluate(tmp_path, classes, conditional):
-    data = [*DIGITS, f"data.classes={classes}", f"paths.runs={tmp_path}"]
-    few = ["trainer.limit_train_batches=2", f"model.conditional={conditional}", *SMALL]
-    command("train", "experiment=classifier", *data, "trainer.max_epochs=1", "model.net.width=4")
-    command("evaluate", "experiment=classifier", *data)
-    command("train", "experiment=cycle_am_small", *data, *few, "trainer.max_epochs=1")
-    run = next((tmp_path / "cycle_am_small" / "digits").iterdir())
-    command(
-        "train",
+    data = ["data=digits", "data_name=blobs", f"data.classes={classes}", "trainer=cpu"]
+    few = [
+        "trainer.limit_train_batches=2",
+        "publish=false",
         "experiment=cycle_am_small",
-        *data,
-        *few,
-        "trainer.max_epochs=2",
-        f"ckpt_path={run}/last.ckpt",
-    )
-    command("evaluate", "experiment=cycle_am_small", *data, "evaluation.resamples=20")
-    run = max((tmp_path / "cycle_am_small" / "digits").iterdir())
-    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+        f"model.conditional={conditional}",
+        *NETS,
+    ]
     count = 10 if classes == "null" else 3
+    train(composed([*data, "experiment=classifier", "model.net.width=4", "trainer.max_epochs=1"], tmp_path))
+    train(composed([*data, *few, "trainer.max_epochs=2"], tmp_path))
+    train(composed([*data, *few, "trainer.max_epochs=1"], tmp_path, "half"))
+    runs = tmp_path / "runs/cycle_am_small/blobs"
+    going_on = [*data, *few, "trainer.max_epochs=2", f"ckpt_path={runs / 'half'}"]
+    train(composed(going_on, tmp_path, "whole"))
+    assert same_training(runs / "whole/last.ckpt", runs / "run/last.ckpt")
+
+    few += ["evaluation.resamples=20", f"run={runs / 'run'}"]
+    evaluate(composed([*data, *few, f"out_dir={tmp_path / 'gan'}"], tmp_path, config="evaluate"))
+    metrics = json.loads((tmp_path / "gan/metrics.json").read_text())
+    assert all(measures.named(key) for key in metrics)
     assert sum(key.startswith("transfer/independent/") for key in metrics) == count**2 + 3
     assert 0 <= metrics["transfer/independent/reached"]["value"] <= 1
-    page = (run / "evaluation" / "report.html").read_text()
-    assert "changed towards each other class" in page and page.count("data:image/png") == count + 2
-    said = command("evaluate", "experiment=cycle_am_small", "evaluation=compare", *data, fails=True)
-    assert "the comparison of explainers takes two classes at a time" in said
+    page = (tmp_path / "gan/report.html").read_text()
+    assert page.count("data:image/png") == count + 2  # an example of each class, two tables of shares
+    assert "changed towards each other class" in page
+    with pytest.raises(UserError, match="the comparison of explainers takes two classes at a time"):
+        evaluate(composed([*data, *few, "evaluation=compare"], tmp_path, config="evaluate"))
+    hydra = runs / "run/.hydra"
+    hydra.mkdir()
+    OmegaConf.save(composed([*data, *few[:6]], tmp_path), hydra / "config.yaml")
+    with pytest.raises(UserError, match="a model file takes two classes"):
+        pack(runs / "run", tmp_path / "digits.cycleam")
+
+    settings = [*data, "experiment=classifier", "model.net.width=4", f"out_dir={tmp_path / 'net'}"]
+    evaluate(composed([*settings, "evaluation.resamples=20"], tmp_path, config="evaluate"))
+    metrics = json.loads((tmp_path / "net/metrics.json").read_text())
+    assert all(measures.named(key) for key in metrics)
+    assert metrics["classifier/auc"]["value"] > 0.6
+    assert len(metrics) == 7 + 6 * count

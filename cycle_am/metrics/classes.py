@@ -78,7 +78,7 @@ def transfer_figures(
     """The figures of metrics.json.
 
     `x`: p of the seen class of x; `reached`: p of k of G_k(x), mean over all k but the seen one; `left`: what remains
-    there of the seen class; `<seen>/<k>`: the transfer matrix, on whose diagonal x should stay what it is.
+    there of the seen class; `matrix/<seen>/<k>`: the transfer matrix, on whose diagonal x should stay what it is.
     """
     rows, reached = np.arange(len(seen)), result.reached()
     away = elsewhere(seen, len(names))
@@ -94,7 +94,9 @@ def transfer_figures(
     }
     for j, source in enumerate(names):
         for k, target in enumerate(names):
-            figures[f"{source}/{target}"] = mean_figure(reached[seen == j, k], patients[seen == j], **options)
+            figures[f"matrix/{source}/{target}"] = mean_figure(
+                reached[seen == j, k], patients[seen == j], **options
+            )
     return figures
 
 

@@ -35,7 +35,7 @@ def device_of(module) -> torch.device:
 
 @torch.no_grad()
 def probabilities(classifier, images: Tensor, batch: int = BATCH) -> np.ndarray:
-    """p of the second of two classes (N,), of more (N, K), float64; images (N, C, H, W); `classifier.probability` is asked."""
+    """p of the second of two classes (N,), of more (N, K), float64, by `classifier.probability`."""
     device = device_of(classifier)
     parts = [classifier.probability(part.to(device)).float().cpu() for part in images.split(batch)]
     return torch.cat(parts).double().numpy() if len(images) else np.zeros(0)

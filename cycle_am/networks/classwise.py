@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def at_class(networks: Sequence[nn.Module], to: Tensor | int, run: Callable[..., Tensor], *given: Tensor):
     """What the networks make of `given`, tensors (N, ...), for the classes `to`, (N,) int64 or one for all.
 
-    networks: one for each class, or a single one with `classes`. `run(network, *given, to)` asks one of them; its `to` is
-    None where it has no need to be told. The answer is a tensor (N, ...) or a list of such.
+    networks: one for each class, or a single one with `classes`. `run(network, *given, to)` asks one of them; its `to`
+    is None where it has no need to be told. The answer is a tensor (N, ...) or a list of such.
     """
     if len(networks) == 1:
         to = torch.as_tensor(to, device=given[0].device).expand(len(given[0]))

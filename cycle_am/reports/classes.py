@@ -91,8 +91,8 @@ def cycle_am_report(
 
     lead = (
         "A generator for each class changes each image as little as possible, until the classifier says "
-        f"{listed(task.classes)}. R is what the generator of the class that the classifier sees makes brighter or darker "
-        "than the others in the mean."
+        f"{listed(task.classes)}. R is what the generator of the class that the classifier sees makes brighter or "
+        "darker than the others in the mean."
     )
     headlines = (
         Headline(
@@ -165,7 +165,7 @@ def _examples(cases, result: ClassesResult, figures_dir: Path, examples: int) ->
     each = max(1, examples // len(task.classes))
     for k, name in enumerate(task.classes):
         right = np.flatnonzero((cases.label == k) & (result.seen == k))
-        right = right if len(right) else np.flatnonzero(result.seen == k)
+        right = right if len(right) else np.flatnonzero((result.seen == k) | (cases.label == k))
         for number_, i in enumerate(right[:each], 1):
             x = shown(result.images.x[i].numpy())
             drawn = {f"x: {name}": x}

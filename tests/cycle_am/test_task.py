@@ -25,9 +25,8 @@ def test_what_an_older_file_leaves_out_is_as_in_ct():
         ({"size": 24}, "sides of 28 to 256"),
         ({"size": 300}, "sides of 28 to 256"),
         ({"channels": 2}, "1 or 3 channels"),
-        ({"classes": ("a",)}, "two classes"),
-        ({"classes": ("a", "a")}, "two classes"),
-        ({"classes": ("a", "b", "c")}, r"two classes .* not a, b, c; choose two: data.classes=\[A,B\]"),
+        ({"classes": ("a",)}, "two or more classes are told apart, not a;"),
+        ({"classes": ("a", "a")}, "not a, a;"),
         ({"low": 1.0}, "other images"),
         ({"fov_mm": 0.0}, "other images"),
     ],
@@ -56,3 +55,14 @@ def test_only_nodules_in_ct_are_the_papers():
     assert Task().is_nodule
     assert not replace(Task(), thing="lesion").is_nodule
     assert not replace(CELLS, thing="nodule").is_nodule  # of ultrasound, say
+
+
+def test_what_takes_two_classes_says_so_of_more():
+    three = Task(classes=("a", "b", "c"))
+    three.check()
+    assert not three.is_pair
+    with pytest.raises(
+        UserError, match=r"^it takes two classes at a time, not 3; choose two of a, b, c: data.classes"
+    ):
+        three.check_pair("it")
+    Task().check_pair("it")

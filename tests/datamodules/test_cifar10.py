@@ -41,9 +41,10 @@ def test_planes_labels_and_the_published_test_part(tmp_path):
     assert image[2, 9, :].tolist() == pytest.approx((np.arange(32) / 255).tolist())
 
 
-def test_ten_classes_ask_for_two(tmp_path):
-    with pytest.raises(UserError, match=r"not airplane, automobile, .*; choose two"):
-        module(write(tmp_path / "c"), tmp_path)
+def test_all_ten_classes(tmp_path):
+    data = module(write(tmp_path / "c"), tmp_path)
+    assert data.task.classes[:2] == ("airplane", "automobile")
+    assert set(data.cases.label.tolist()) == set(range(10))
 
 
 def test_other_folders_are_refused(tmp_path):

@@ -61,8 +61,9 @@ def test_classes_choose_and_order(root, tmp_path):
     assert len(data.cases) == 24
     mean = data.cases.image.mean((1, 2, 3))
     assert mean[data.cases.label == 0].max() < mean[data.cases.label == 1].min()
-    with pytest.raises(UserError, match=r"not bright, dark, grey; choose two"):
-        module(root, tmp_path)
+    assert FolderDataModule(root=root, cache_dir=tmp_path).task.classes == ("bright", "dark", "grey")
+    with pytest.raises(UserError, match=r"not dark; see data.classes"):
+        module(root, tmp_path, classes=["dark"])
     with pytest.raises(UserError, match="there is no class cat; there are bright, dark, grey"):
         module(root, tmp_path, classes=["cat", "dark"])
 

@@ -77,7 +77,7 @@ def test_labels_may_be_the_names_of_other_classes(folder):
     assert "tumour" in data.describe()
     with pytest.raises(UserError, match="label 'Cyst' is unknown; use 0, 1, benign, malignant or nothing"):
         ready(folder)
-    with pytest.raises(UserError, match="two classes"):
+    with pytest.raises(UserError, match="two or more classes"):
         module(folder, classes=["cyst"])
 
 

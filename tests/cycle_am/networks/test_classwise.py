@@ -22,7 +22,8 @@ def test_answers_of_several_scales_come_back_in_order():
     networks = [lambda x, k=k: [x * k, x + k] for k in range(3)]
     x, to = torch.arange(5.0), torch.tensor([2, 1, 0, 1, 2])
     times, plus = at_class(networks, to, ask, x)
-    assert torch.equal(times, x * to) and torch.equal(plus, x + to)
+    assert torch.equal(times, x * to)
+    assert torch.equal(plus, x + to)
 
 
 def test_a_single_network_is_told_each_images_class():
