@@ -58,7 +58,10 @@ def classifier_section(
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     path = matrices(figures_dir / "confusion.png", {"": shares}, names, ("the classifier says", "label"))
     return Section(
-        "The classifier", (), (total, each), (Picture(path, "Share of each class's cases by answer."),)
+        "The classifier",
+        (),
+        (total, each),
+        (Picture(path, "Share of each class's cases by answer.", fits=True),),
     )
 
 
@@ -156,7 +159,7 @@ def _transfer(result: ClassesResult, task: Task, figures_dir: Path) -> Section:
         "If the changed regions matter to the decision, changing them must change it; and a second classifier that the "
         "generators never saw must agree.",
     )
-    return Section("Domain transfer", text, (total, each), (Picture(path, caption),))
+    return Section("Domain transfer", text, (total, each), (Picture(path, caption, fits=True),))
 
 
 def _examples(cases, result: ClassesResult, figures_dir: Path, examples: int) -> Section:
@@ -179,6 +182,10 @@ def _examples(cases, result: ClassesResult, figures_dir: Path, examples: int) ->
             drawn["R"] = overlay(x, result.relevance[i])
             path = tiles(figures_dir / f"example_{k}_{number_}.png", drawn)
             pictures.append(
-                Picture(path, f"{name}: x, changed towards each other class (the judge's p of it), and R.")
+                Picture(
+                    path,
+                    f"{name}: x, changed towards each other class (the judge's p of it), and R.",
+                    fits=True,
+                )
             )
     return Section("Examples", (), (), tuple(pictures))

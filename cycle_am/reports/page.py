@@ -25,10 +25,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file and the sentence that explains it."""
+    """An image file and the sentence that explains it. fits: readable in a phone's width, so that nobody need pan."""
 
     path: Path
     caption: str
+    fits: bool = False
 
     @property
     def source(self) -> str:
