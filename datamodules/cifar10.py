@@ -26,7 +26,7 @@ FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bi
 
 
 class Cifar10DataModule(PicturesDataModule):
-    """Two classes of CIFAR-10 (see above), with the published test part; validation pictures are drawn from the rest.
+    """CIFAR-10 (see above), with the published test part; validation pictures are drawn from the rest.
 
     root: the folder. Which photographs are alike is not known. Further arguments as in PicturesDataModule. Raises
     UserError for another folder.

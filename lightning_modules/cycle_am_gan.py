@@ -118,10 +118,10 @@ class CycleAMGAN(pl.LightningModule):
     @property
     def explaining_generators(self) -> tuple[nn.Module, ...]:
         """G- and G+, or each G_k, that explain: the averaged ones where there are."""
-        networks = [self.average[part] if self.average else self._live("g", part) for part in self.parts]
+        networks = self._by_class(self.average.values() if self.average else self._networks("g"))
         if len(networks) == 1:
             return tuple(Told(networks[0], k) for k in range(self.classes))
-        return tuple(networks[::-1] if self.parts == PAIR else networks)
+        return tuple(networks)
 
     def generate(self, x: Tensor) -> Changed:
         """G-(x) and G+(x), or all G_k(x), of images (N, C, H, W) in [0, 1]."""
@@ -232,11 +232,11 @@ class CycleAMGAN(pl.LightningModule):
         return self.classifier(x).argmax(1)
 
     def _generated(self, x: Tensor, to: int | Tensor) -> Tensor:
-        return at_class(self._by_class("g"), to, _ask, x)
+        return at_class(self._by_class(self._networks("g")), to, _ask, x)
 
-    def _by_class(self, kind: str) -> list[nn.Module]:
-        """The networks in the order of their classes; of two, the second's is built and kept first."""
-        networks = self._networks(kind)
+    def _by_class(self, networks: Iterable[nn.Module]) -> list[nn.Module]:
+        """Networks of one kind in the order of their classes; of two, the second's is built and kept first."""
+        networks = list(networks)
         return networks[::-1] if self.parts == PAIR else networks
 
     def _answers(self, fakes: Changed, x_b: Tensor, uniform: SampleUniform, to: Changed) -> tuple:
@@ -244,7 +244,7 @@ class CycleAMGAN(pl.LightningModule):
         change = self.discriminator_augment or (lambda image, _: image)
         pos, neg = (
             at_class(
-                self._by_class("d"),
+                self._by_class(self._networks("d")),
                 k,
                 lambda d, fake, real, k: d(fake, real, uniform, k),
                 change(fake, uniform),

@@ -72,6 +72,12 @@ def elsewhere(seen: np.ndarray, count: int) -> np.ndarray:
     return seen[:, None] != np.arange(count)
 
 
+def mean_elsewhere(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(N,): mean of values (N, K) over the classes that are not seen in x."""
+    away = elsewhere(seen, values.shape[1])
+    return np.where(away, values, 0).sum(1) / away.sum(1)
+
+
 def transfer_figures(
     result: Moved, seen: np.ndarray, patients: np.ndarray, names: Sequence[str], **options
 ) -> dict[str, Estimate]:
@@ -81,16 +87,11 @@ def transfer_figures(
     there of the seen class; `matrix/<seen>/<k>`: the transfer matrix, on whose diagonal x should stay what it is.
     """
     rows, reached = np.arange(len(seen)), result.reached()
-    away = elsewhere(seen, len(names))
     left = result.to[:, rows, seen].T
-
-    def mean_of(values: np.ndarray) -> Estimate:
-        return mean_figure(np.where(away, values, 0).sum(1) / away.sum(1), patients, **options)
-
     figures = {
         "x": mean_figure(result.x[rows, seen], patients, **options),
-        "reached": mean_of(reached),
-        "left": mean_of(left),
+        "reached": mean_figure(mean_elsewhere(reached, seen), patients, **options),
+        "left": mean_figure(mean_elsewhere(left, seen), patients, **options),
     }
     for j, source in enumerate(names):
         for k, target in enumerate(names):
@@ -148,7 +149,7 @@ def measure(gan, classifier, judge, cases, progress: bool = True, **options) -> 
         ),
         **prefixed("transfer/explained", transfer_figures(explained, seen, patients, names, **options)),
         **prefixed("transfer/independent", transfer_figures(independent, seen, patients, names, **options)),
-        "similarity/ssim": mean_figure(np.where(away, kept, 0).sum(1) / away.sum(1), patients, **options),
+        "similarity/ssim": mean_figure(mean_elsewhere(kept, seen), patients, **options),
         **{
             f"similarity/ssim/{name}": mean_figure(kept[away[:, k], k], patients[away[:, k]], **options)
             for k, name in enumerate(names)

@@ -56,17 +56,21 @@ class RelevancePanel(pl.Callback):
         log_table(trainer, "panel_table", [_table_row(row, titles(cases.task)) for row in rows])
 
     def _rows(self, module: Any, x: Tensor, labels: list[str]) -> list[dict[str, Any]]:
-        """One dict a case: pictures as (C, S, S) arrays, probabilities, label."""
+        """One dict a case: pictures as (C, S, S) arrays, label, and of two classes the probabilities."""
         changed = module.generate(x)
         relevance = relevance_of(module, x, changed)
         if len(changed) > 2:
-            return self._rows_of_classes(x, changed, relevance, labels)
-        pictures = {"x": x, **changed._asdict(), "cycle": module.cycle(x).pos, "relevance": relevance}
+            pictures = {"x": x, **{str(k): image for k, image in enumerate(changed)}}
+            asked = ()
+        else:
+            pictures = {"x": x, **changed._asdict(), "cycle": module.cycle(x).pos}
+            asked = ("x", "neg", "pos")
+        pictures["relevance"] = relevance
         arrays = {key: value.float().cpu().numpy() for key, value in pictures.items()}
         probabilities = {
             f"{name}/{kind}": probability(classifier, pictures[kind]).cpu().numpy()
             for name, classifier in classifiers(module).items()
-            for kind in ("x", "neg", "pos")
+            for kind in asked
         }
         return [
             {
@@ -75,18 +79,6 @@ class RelevancePanel(pl.Callback):
                 "p": {key: float(array[i]) for key, array in probabilities.items()},
             }
             for i in range(len(x))
-        ]
-
-    @staticmethod
-    def _rows_of_classes(
-        x: Tensor, changed: Any, relevance: Tensor, labels: list[str]
-    ) -> list[dict[str, Any]]:
-        """The same of more than two classes, without probabilities."""
-        pictures = {"x": x, **{str(k): image for k, image in enumerate(changed)}, "relevance": relevance}
-        arrays = {key: value.float().cpu().numpy() for key, value in pictures.items()}
-        return [
-            {"label": label, "pictures": {key: array[i] for key, array in arrays.items()}, "p": {}}
-            for i, label in enumerate(labels)
         ]
 
 
